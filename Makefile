@@ -1,0 +1,43 @@
+# make demo | test | lint | bench | docs | clean        PYTHON=python3.13 chooses another Python for a new .venv
+
+PYTHON ?= python3
+PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet --only-binary=:all: -c constraints.txt
+
+.PHONY: demo test lint bench docs clean
+
+demo: .venv/.ready
+	@.venv/bin/isthmus demo
+
+test: lint
+	@.venv/bin/python -m pytest -n 2
+
+lint: .venv/.ready
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+	@.venv/bin/mypy
+
+bench: .venv/.ready
+	@.venv/bin/python -m benchmarks
+
+docs: .venv/.docs
+	@.venv/bin/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:
+	rm -rf .venv build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is made only after everything is installed, so a broken or interrupted install is tried again.
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null || \
+		{ echo "isthmus needs Python 3.11 to 3.14, and $(PYTHON) says: $$($(PYTHON) --version 2>&1)." \
+		"Name another: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "installing into .venv (the first time takes some minutes: PyTorch is large)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) -e ".[dev]"
+	@touch $@
+
+.venv/.docs: .venv/.ready
+	@$(PIP) -e ".[docs]"
+	@touch $@

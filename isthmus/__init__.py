@@ -1,0 +1,92 @@
+"""Isthmus learns small codes of data and uses them.
+
+    import isthmus as im
+
+    X = im.datasets.digits()                  # (1797, 8, 8) uint8
+    model = im.VAE(latent_dim=16).fit(X)
+    Z = model.encode(X)                       # (1797, 16) float32
+    X2 = model.decode(Z)                      # (1797, 8, 8) uint8 again
+    print(im.evaluate(model, X))
+
+The names below are the whole public list. Each is imported when it is first used, so ``import isthmus`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus import datasets, errors, formats, likelihoods, priors
+    from isthmus.evaluate import compare, evaluate
+    from isthmus.formats.infer import format_of
+    from isthmus.models import load
+    from isthmus.models.autoencoder import Autoencoder
+    from isthmus.models.pca import PCA
+    from isthmus.models.vae import VAE
+
+    __version__: str
+
+__all__ = [
+    "PCA",
+    "VAE",
+    "Autoencoder",
+    "__version__",
+    "compare",
+    "datasets",
+    "errors",
+    "evaluate",
+    "format_of",
+    "formats",
+    "likelihoods",
+    "load",
+    "priors",
+]
+
+# Where each name lives. A module that is public as a whole stands under its own name.
+_HOMES = {
+    "PCA": "isthmus.models.pca",
+    "VAE": "isthmus.models.vae",
+    "Autoencoder": "isthmus.models.autoencoder",
+    "compare": "isthmus.evaluate",
+    "datasets": "isthmus.datasets",
+    "errors": "isthmus.errors",
+    "evaluate": "isthmus.evaluate",
+    "format_of": "isthmus.formats.infer",
+    "formats": "isthmus.formats",
+    "likelihoods": "isthmus.likelihoods",
+    "load": "isthmus.models",
+    "priors": "isthmus.priors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # slow to import, seldom asked for
+
+        value: Any = version("isthmus")
+    elif name in _HOMES:
+        module = import_module(_HOMES[name])
+        value = module if _HOMES[name] == f"isthmus.{name}" and not hasattr(module, name) else getattr(module, name)
+    else:
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Keeps ``isthmus.evaluate`` the function: importing the file of that name would lay the module over it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "evaluate" and isinstance(value, ModuleType):
+            value = value.evaluate
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

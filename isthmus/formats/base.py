@@ -1,0 +1,131 @@
+"""What a format is: how items become tensors and tensors become items.
+
+Two views of the same items, and two pairs of inverse calls:
+
+    items --to_tensor--> stored --scale--> scaled
+    items <-from_tensor- stored <-unscale- scaled
+
+*stored* holds the items exactly, in a compact dtype (uint8 pixels, integer codes, floats as they came): it is what
+rests in memory during training. *scaled* is what a network and a likelihood see: float32, made a batch at a time
+on the compute device. ``from_tensor(to_tensor(items))`` is the items again, dtype included.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from torch import Tensor
+
+from isthmus.errors import FormatError
+
+if TYPE_CHECKING:
+    from isthmus.likelihoods import Likelihood
+
+__all__ = ["Column", "Format", "Kind", "Spec"]
+
+Kind = Literal["vector", "image", "series", "table", "tokens"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: what it is called, what it holds, and how many levels it has."""
+
+    name: str
+    kind: str  # "continuous", "integer", "boolean", "category", "ordinal", "datetime", "text"
+    levels: int | None = None  # None: not a choice among levels
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a network needs to know about the tensors of a format.
+
+    Attributes
+    ----------
+    kind : what the axes of one item mean
+    shape : shape of one item: vector (d,), image (c, h, w), series (c, t), table (columns,), tokens (t,)
+    levels : how many values an element can take (256 for 8-bit pixels, the vocabulary of tokens), None when continuous
+    columns : one entry for each column of a table, empty otherwise
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    levels: int | None = None
+    columns: tuple[Column, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of elements of one item."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        sides = " x ".join(str(side) for side in self.shape)
+        return f"{self.kind} of {sides}" + (f", {self.levels} levels" if self.levels else "")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Self:
+        columns = tuple(Column(**column) for column in saved.get("columns", ()))
+        return cls(saved["kind"], tuple(saved["shape"]), saved.get("levels"), columns)
+
+
+class Format(ABC):
+    """Turns items into tensors and tensors into items. Settings in ``__init__``; ``fit`` learns ``spec`` and scaling.
+
+    Attributes
+    ----------
+    spec : Spec, learned by ``fit``
+    unit : str, the unit of one element of the scaled view, as it is printed beside an error
+    """
+
+    word: ClassVar[str]  # names the format in files and messages
+    spec: Spec
+    unit: str
+
+    @abstractmethod
+    def fit(self, items: Any) -> Self:
+        """Learn shape, dtype and scaling from items. Forgets an earlier fit. Raises DataError, FormatError."""
+
+    @abstractmethod
+    def to_tensor(self, items: Any) -> Tensor:
+        """Items to the stored view (n, *spec.shape), exact. Raises DataError or FormatError naming the item."""
+
+    @abstractmethod
+    def from_tensor(self, stored: Tensor) -> Any:
+        """The stored view, or float values in its unit, to items in the user's own form.
+
+        Values are rounded and clipped to what the items' dtype can hold.
+        """
+
+    @abstractmethod
+    def scale(self, stored: Tensor) -> Tensor:
+        """Stored to scaled, float32, on the tensor's own device."""
+
+    @abstractmethod
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """Scaled to values in the stored unit (floating point, not rounded): undoes ``scale``."""
+
+    @abstractmethod
+    def likelihood(self) -> Likelihood:
+        """The likelihood that fits the elements when the user names none."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Settings and what was learned, as JSON values."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, saved: dict[str, Any]) -> Self:
+        """The format that ``to_json`` described. Raises DamagedFileError for what it never writes."""
+
+    def require(self, stored: Tensor) -> Tensor:
+        """The tensor itself where its items have the learned shape; FormatError otherwise."""
+        if tuple(stored.shape[1:]) != self.spec.shape:
+            raise FormatError(
+                f"items of shape {tuple(stored.shape[1:])} given, but this {self.word} format learned {self.spec.shape}"
+            )
+        return stored

@@ -1,0 +1,454 @@
+"""The abstract embedding: what every model is, whatever it learns by.
+
+Shapes, said once: n items; D... the axes of an item in its tensor view; K = ``latent_dim_`` coordinates of a code;
+P parameters an element; B rows of a block.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from isthmus import metrics, priors, store
+from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupported, SettingError
+from isthmus.formats.base import Format
+from isthmus.formats.infer import format_from_json, format_of
+from isthmus.likelihoods import Likelihood, likelihood_from_json
+
+__all__ = ["BLOCK", "Embedding", "data_hash", "seed_from"]
+
+BLOCK = 256  # rows that are always computed together: see Embedding.encode
+LOG = logging.getLogger("isthmus")
+
+
+class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """A scikit-learn estimator that learns an encoder and a decoder. Abstract: its children are final.
+
+    A child gives ``word``, ``_learn``, ``_encode``, ``_decode`` and ``_tensors``/``_restore``; everything that users
+    call stands here.
+
+    Attributes
+    ----------
+    format_ : Format, how items become tensors
+    latent_dim_ : int, length K of a code
+    likelihood_ : Likelihood of an item given the decoder's output
+    prior_ : Prior of the codes, what ``sample`` draws from
+    n_features_in_ : int, number of elements of an item
+    history_ : dict, what was measured during training (empty for closed forms)
+    """
+
+    word: ClassVar[str]  # names the model in files and on the command line
+    latent_dim: int | str | None
+    format: Any
+    random_state: Any
+    format_: Format
+    latent_dim_: int
+    likelihood_: Likelihood
+    prior_: priors.Prior
+    history_: dict[str, Any]
+
+    # ---- what a child gives ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn(self, stored: Tensor, y: Any) -> None:
+        """Learn from the stored view (n, D...); set latent_dim_, likelihood_, prior_, history_."""
+
+    @abstractmethod
+    def untrained(self) -> Self:
+        """This model as it would be without learning, in the same format: a baseline for any claim."""
+
+    @abstractmethod
+    def _encode(self, x: Tensor) -> Tensor:
+        """One block, scaled (B, D...), to codes (B, K)."""
+
+    @abstractmethod
+    def _decode(self, z: Tensor) -> Tensor:
+        """One block of codes (B, K) to the likelihood's parameters (B, P, D...). Ordered models take fewer than K."""
+
+    @abstractmethod
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything learned that is an array, by name."""
+
+    @abstractmethod
+    def _restore(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """The inverse of ``_tensors`` and ``_learned``, on loading."""
+
+    def _learned(self) -> dict[str, Any]:
+        """What else was learned, as JSON values."""
+        return {}
+
+    @abstractmethod
+    def _log_likelihood(self, x: Tensor) -> Tensor:
+        """One block, scaled (B, D...), to (a bound of) log p(x) in nats (B,)."""
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu")
+
+    # ---- learning ----------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from items.
+
+        Parameters
+        ----------
+        X : array (n, d), images, series, or a folder of pictures: whatever ``format_of`` knows. At least one item
+        y : ignored; there so that scikit-learn's pipelines can pass it
+
+        Returns
+        -------
+        self. An earlier fit is forgotten. Neither X nor the settings nor any global random state is changed.
+
+        Raises
+        ------
+        DataError, FormatError : the items cannot be learned from; the message names the first bad one
+        SettingError : a setting is out of range, or does not go with these items
+        """
+        self._require_settings()
+        self._adopt(X)
+        return self._fit_stored(self.format_, self.format_.to_tensor(X), y)
+
+    def _fit_stored(self, format: Format, stored: Tensor, y: Any = None) -> Self:
+        """Learn from items already in the stored view of a fitted format."""
+        self.format_ = format
+        self.n_features_in_ = format.spec.size
+        self._learn(stored, y)
+        self.history_["data"] = data_hash(stored)
+        return self
+
+    def _adopt(self, X: Any) -> None:
+        """Fit the format, and remember what scikit-learn asks an estimator to remember of its input."""
+        made = self._format_for(X).fit(X)
+        if made.spec.kind == "vector":
+            validate_data(self, X, skip_check_array=True, reset=True)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.n_features_in_ = made.spec.size
+        self.format_ = made
+
+    def _format_for(self, X: Any) -> Format:
+        """The format to fit, one that no other model holds."""
+        return copy.deepcopy(format_of(X, self.format))
+
+    def _require_settings(self) -> None:
+        k = self.latent_dim
+        if k is None or k == "auto":
+            return
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise SettingError(f"latent_dim={k!r}: expected a whole number from 1, 'auto', or None for the default")
+
+    # ---- codes -------------------------------------------------------------------------------------------------------
+
+    def encode(self, X: Any) -> np.ndarray:
+        """Items to codes.
+
+        Parameters
+        ----------
+        X : items of the form that was learned
+
+        Returns
+        -------
+        (n, latent_dim_) float32. The same item gives the same bits whatever else is in the call: rows go through the
+        network in blocks of 256, the last one padded, so that every product has one shape. A VAE gives posterior means.
+
+        Raises
+        ------
+        DataError, FormatError : the items are not what was learned
+        sklearn.exceptions.NotFittedError : before ``fit``
+        """
+        return self._in_blocks(self._encode_stored, self._stored(X)).numpy()
+
+    def decode(self, Z: Any) -> Any:
+        """Codes to items in the user's own form: the mode of the likelihood, rounded and clipped to the items' dtype.
+
+        Parameters
+        ----------
+        Z : (n, latent_dim_) array of finite numbers
+
+        Raises
+        ------
+        DataError : of another width, or not finite
+        """
+        return self.format_.from_tensor(self.format_.unscale(self._in_blocks(self._mode, self._codes(Z))))
+
+    def reconstruct(self, X: Any) -> Any:
+        """``decode(encode(X))``: what is left of the items after the bottleneck."""
+        return self.decode(self.encode(X))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """``encode``, under scikit-learn's name."""
+        return self.encode(X)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """``decode``, under scikit-learn's name."""
+        return self.decode(X)
+
+    def sample(self, n: int = 1, seed: int = 0) -> Any:
+        """New items: codes drawn from ``prior_``, decoded, in the user's own form.
+
+        Each item is the likelihood's mean at its code. ``prior_.describe()`` says which prior it is; it is logged too.
+
+        Parameters
+        ----------
+        n : how many, from 1
+        seed : the same seed gives the same items
+
+        Raises
+        ------
+        SettingError : n below 1
+        """
+        check_is_fitted(self, "format_")
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise SettingError(f"n={n!r}: expected how many items to draw, a whole number from 1")
+        LOG.info("sampling %d codes from the prior: %s", n, self.prior_.describe())
+        codes = torch.from_numpy(self.prior_.sample(int(n), seed))
+        return self.format_.from_tensor(self.format_.unscale(self._in_blocks(self._mean, codes)))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log-likelihood of the items in nats; higher is better. ``score_samples`` says of what."""
+        return float(self.score_samples(X).mean())
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """(n,) float64: log-likelihood of each item in nats, of its scaled view.
+
+        PCA: the exact log p(x) of probabilistic PCA. VAE: the ELBO, a lower bound of log p(x). Autoencoder:
+        log p(x | its own code), which is no density of x, and compares only with other autoencoders.
+        """
+        stored = self._stored(X)
+        return self._in_blocks(lambda s: self._log_likelihood(self.format_.scale(s)), stored).double().numpy()
+
+    # ---- ordered codes -----------------------------------------------------------------------------------------------
+
+    def error_curve(self, X: Any) -> np.ndarray:
+        """Mean squared error of an item, sum over its elements, with the first 1, 2, ... latent_dim_ coordinates.
+
+        Returns
+        -------
+        (latent_dim_,) float64, in the unit ``format_.unit`` squared
+
+        Raises
+        ------
+        NotSupported : the coordinates of this model have no order
+        """
+        self._require_ordered("error_curve")
+        stored = self._stored(X)
+        codes = self._in_blocks(self._encode_stored, stored)
+        return np.array([self._mean_error(stored, codes[:, :k]) for k in range(1, self.latent_dim_ + 1)])
+
+    def truncate(self, k: int) -> Self:
+        """A model of the first ``k`` coordinates, without training again. The prior is that of those coordinates.
+
+        Raises
+        ------
+        SettingError : k below 1 or above latent_dim_
+        NotSupported : the coordinates of this model have no order
+        """
+        self._require_ordered("truncate")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.latent_dim_:
+            raise SettingError(f"k={k!r}: expected a whole number from 1 to {self.latent_dim_}, the length of the code")
+        shorter = copy.deepcopy(self)
+        shorter.latent_dim_ = int(k)
+        shorter.prior_ = self.prior_.first(int(k))
+        return shorter
+
+    @property
+    def _ordered(self) -> bool:
+        """True where the first k coordinates are a good code for every k."""
+        return False
+
+    def _require_ordered(self, call: str) -> None:
+        check_is_fitted(self, "format_")
+        if not self._ordered:
+            raise NotSupported(
+                f"{call} needs ordered latents: PCA has them, Autoencoder and VAE learn them with ordered=True"
+            )
+
+    def _mean_error(self, stored: Tensor, codes: Tensor) -> float:
+        """Mean of ||x - x~||^2 over items, from codes that may be the beginnings of whole ones."""
+        means = self._in_blocks(self._mean, codes)
+        total = 0.0
+        for start in range(0, len(stored), 4096):
+            x = self.format_.scale(stored[start : start + 4096])
+            total += float(metrics.squared_error(x, means[start : start + 4096]).sum())
+        return total / len(stored)
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], report: Any = None) -> Path:
+        """Write one file, atomically; ``isthmus.load`` reads it.
+
+        Parameters
+        ----------
+        path : conventionally NAME.isthmus
+        report : what ``evaluate`` gave, for the card that people read
+
+        Raises
+        ------
+        FileError : the file cannot be written; one that was there before is still there
+        """
+        check_is_fitted(self, "format_")
+        prior = {f"prior.{name}": array for name, array in self.prior_.arrays().items()}
+        learned = {
+            "latent_dim": self.latent_dim_,
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", [])],
+            "likelihood": self.likelihood_.to_json(),
+            "prior": self.prior_.to_json(),
+            "history": self.history_,
+            "own": self._learned(),
+        }
+        model = {"model": self.word, "settings": self._settings(), "learned": learned}
+        store.write(path, model=model, format=self.format_.to_json(), tensors=self._tensors() | prior,
+                    card=self._card(report))  # fmt: skip
+        return Path(path)
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings as JSON values; what JSON cannot hold is described in words and comes back as its default."""
+        settings: dict[str, Any] = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, (bool, int, float, str, type(None))):
+                settings[name] = value
+            elif isinstance(value, (np.integer, np.floating)):
+                settings[name] = value.item()
+            elif isinstance(value, (tuple, list)) and all(isinstance(v, (bool, int, float, str)) for v in value):
+                settings[name] = {"tuple": list(value)}
+            else:
+                settings[name] = {"object": type(value).__name__}
+        return settings
+
+    @classmethod
+    def _from_contents(cls, contents: store.Contents, **given: Any) -> Self:
+        """The model that ``save`` wrote. ``given`` are settings that no file can hold, such as modules."""
+        try:
+            settings, learned = contents.model["settings"], contents.model["learned"]
+            known = cls._get_param_names()
+            values = {name: tuple(v["tuple"]) if isinstance(v, dict) and "tuple" in v else v
+                      for name, v in settings.items() if name in known and not (isinstance(v, dict) and "object" in v)}  # fmt: skip
+            model = cls(**(values | given))
+            model.format_ = format_from_json(contents.format)
+            model.likelihood_ = likelihood_from_json(learned["likelihood"])
+            model.latent_dim_ = int(learned["latent_dim"])
+            model.n_features_in_ = int(learned["n_features_in"])
+            if learned["feature_names_in"]:
+                model.feature_names_in_ = np.array(learned["feature_names_in"], dtype=object)
+            model.history_ = dict(learned["history"])
+            own = {name: tensor for name, tensor in contents.tensors.items() if not name.startswith("prior.")}
+            saved = {name.removeprefix("prior."): tensor.numpy() for name, tensor in contents.tensors.items()
+                     if name.startswith("prior.")}  # fmt: skip
+            model.prior_ = priors.prior_from_json(learned["prior"], saved)
+            model._restore(learned["own"], own)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, (DamagedFileError, SettingError)):
+                raise
+            raise DamagedFileError(f"the file is not a {cls.word} model as Isthmus writes them: {error}") from error
+        return model
+
+    def _card(self, report: Any) -> str:
+        """What a person who finds the file wants to know."""
+        history = self.history_
+        lines = [f"# {type(self).__name__}, {self.latent_dim_} latents", "", f"- items: {self.format_.spec}"]
+        if history.get("items"):
+            lines.append(f"- learned from {history['items']} items, {history.get('held_out_items', 0)} of them held out")
+        if history.get("held_out"):
+            best = min(history["held_out"])
+            lines.append(
+                f"- held-out loss {best:.6g} after epoch {history['best_epoch']} of {history['epoch'][-1]}, "
+                f"{history['seconds'][-1]:.1f} s of training ({history['ended']})"
+            )
+        lines += [f"- likelihood: {self.likelihood_.to_json()}", f"- prior: {self.prior_.describe()}"]
+        settings = {name: value for name, value in self._settings().items() if value is not None}
+        lines.append(f"- settings: {', '.join(f'{name}={value}' for name, value in settings.items())}")
+        lines.append(f"- written with torch {torch.__version__}, numpy {np.__version__}")
+        if report is not None:
+            lines += ["", "## Measured", "", "```", str(report), "```"]
+        return "\n".join(lines) + "\n"
+
+    # ---- between the calls and the blocks ----------------------------------------------------------------------------
+
+    def _stored(self, X: Any) -> Tensor:
+        """Items to their stored view, checked against what was learned."""
+        check_is_fitted(self, "format_")
+        if self.format_.spec.kind == "vector" and getattr(X, "ndim", 2) == 2 and not _sparse(X):
+            validate_data(self, X, skip_check_array=True, reset=False)
+        return self.format_.require(self.format_.to_tensor(X))
+
+    def _codes(self, Z: Any) -> Tensor:
+        check_is_fitted(self, "format_")
+        try:
+            codes = torch.from_numpy(np.ascontiguousarray(np.asarray(Z), dtype=np.float32))
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"codes must be an array of numbers (n, {self.latent_dim_}): {error}") from error
+        if codes.ndim != 2 or codes.shape[1] != self.latent_dim_ or not len(codes):
+            raise DataError(
+                f"codes of shape {tuple(codes.shape)} given; this {type(self).__name__} decodes (n, {self.latent_dim_})"
+                " with n from 1"
+            )
+        if not torch.isfinite(codes).all():
+            row = int((~torch.isfinite(codes)).any(1).nonzero()[0])
+            raise DataError(f"code {row} is not finite (NaN or infinity): give finite numbers")
+        return codes
+
+    def _encode_stored(self, stored: Tensor) -> Tensor:
+        return self._encode(self.format_.scale(stored)).float()
+
+    def _mode(self, z: Tensor) -> Tensor:
+        return self.likelihood_.mode(self._decode(z))
+
+    def _mean(self, z: Tensor) -> Tensor:
+        return self.likelihood_.mean(self._decode(z))
+
+    def _in_blocks(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """``function`` over blocks of exactly BLOCK rows, the last one padded: every row sees the same arithmetic."""
+        pieces = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), BLOCK):
+                block = rows[start : start + BLOCK].to(self._device)
+                kept = len(block)
+                if kept < BLOCK:
+                    block = torch.cat([block, block[:1].expand(BLOCK - kept, *block.shape[1:])])
+                pieces.append(function(block)[:kept].cpu())
+        return torch.cat(pieces)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _sparse(X: Any) -> bool:
+    return hasattr(X, "toarray") or hasattr(X, "nnz")
+
+
+def seed_from(random_state: Any) -> int:
+    """The seed that scikit-learn's ``random_state`` means: an int as it is, None is 0, a RandomState draws one.
+
+    None is a fixed seed on purpose: the same call gives the same model.
+    """
+    if random_state is None:
+        return 0
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        if not 0 <= int(random_state) < 2**32:
+            raise SettingError(f"random_state={random_state!r}: expected a whole number from 0 to {2**32 - 1}")
+        return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    raise SettingError(f"random_state={random_state!r}: expected a whole number, None or a numpy RandomState")
+
+
+def data_hash(stored: Tensor) -> str:
+    """Names a stored view, so that ``evaluate`` recognises the items that a model was fitted to."""
+    digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
+    digest.update(np.ascontiguousarray(stored.numpy()).data)
+    return digest.hexdigest()

@@ -1,0 +1,178 @@
+"""The abstract embedding that is learned by gradient: building, training, ordering, and putting back together.
+
+Shapes: n items; B items of a batch; D... the axes of an item; K latents.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from isthmus import priors
+from isthmus.errors import SettingError
+from isthmus.likelihoods import Likelihood, likelihood_of
+from isthmus.metrics import knee
+from isthmus.models.embedding import Embedding, seed_from
+from isthmus.networks import network_for
+from isthmus.networks.coder import Coder
+from isthmus.training.device import device_of, reproducible
+from isthmus.training.engine import Moment
+from isthmus.training.recipe import fit_network, split
+
+__all__ = ["Neural"]
+
+DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
+MOST_LATENTS = 64  # where latent_dim="auto" begins
+SOME = 5_000  # items from which a likelihood takes its first values
+
+
+class Neural(Embedding):
+    """What Autoencoder and VAE share. A child gives ``codes``, ``_loss``, ``_prior`` and ``_log_likelihood``."""
+
+    codes: ClassVar[int]  # numbers that the encoder gives for each latent
+    effort: ClassVar[float] = 1.0  # factor on the number of steps
+
+    ordered: bool
+    likelihood: Any
+    network: Any
+    size: str
+    epochs: int | None
+    batch_size: int | None
+    rate: float | None
+    budget: Any
+    checkpoint: Any
+    device: str
+    verbose: bool | None
+    network_: Coder
+
+    @abstractmethod
+    def _loss(self, x: Tensor, moment: Moment) -> Tensor:
+        """Loss of each item of a scaled batch, (B,)."""
+
+    @abstractmethod
+    def _prior(self) -> priors.Prior:
+        """The prior to fit to the codes after training."""
+
+    def _chosen_likelihood(self) -> Likelihood:
+        return likelihood_of(self.likelihood, self.format_)
+
+    # ---- learning ----------------------------------------------------------------------------------------------------
+
+    def _learn(self, stored: Tensor, y: Any) -> None:
+        seed, device = seed_from(self.random_state), device_of(self.device)
+        likelihood = self._chosen_likelihood()
+        whole = self._latents(self.format_.spec.size)
+        self._plan = self._plan_for(whole, len(stored))
+        self.network_ = self._built(whole, likelihood, seed)
+        self.latent_dim_ = whole
+        self.likelihood_ = self.network_.likelihood
+        self.likelihood_.begin(self.format_.scale(stored[split(len(stored), seed)[0][:SOME]]))
+        settings = {name: value for name, value in self._settings().items() if name not in ("checkpoint", "verbose")}
+        self.history_ = fit_network(
+            self.network_,
+            self._loss,
+            stored,
+            self.format_,
+            title=f"{type(self).__name__}({whole})",
+            seed=seed,
+            device=device,
+            epochs=self.epochs,
+            effort=self.effort,
+            batch_size=self.batch_size,
+            rate=self.rate,
+            budget=self.budget,
+            verbose=self.verbose,
+            checkpoint=self.checkpoint,
+            settings=settings,
+        )
+        if self.latent_dim == "auto":
+            self._read_knee(stored, seed)
+        self.prior_ = self._prior().fit(self._in_blocks(self._encode_stored, stored).numpy())
+
+    def _latents(self, elements: int) -> int:
+        if self.latent_dim is None:
+            return min(DEFAULT_LATENTS, max(elements // 2, 1))
+        if self.latent_dim == "auto":
+            return min(MOST_LATENTS, max(elements // 2, 1))
+        assert isinstance(self.latent_dim, (int, np.integer))
+        return int(self.latent_dim)
+
+    def _read_knee(self, stored: Tensor, seed: int) -> None:
+        """``latent_dim="auto"``: as many latents as the error curve of the held-out items asks for."""
+        learned_from, held_out = split(len(stored), seed)
+        watched = stored[held_out] if len(held_out) else stored
+        codes = self._in_blocks(self._encode_stored, watched)
+        errors = np.array([self._mean_error(watched, codes[:, :k]) for k in range(1, self.latent_dim_ + 1)])
+        mean = self.format_.scale(stored[learned_from]).double().mean(0)
+        nothing = float((self.format_.scale(watched) - mean).square().flatten(1).sum(1).mean())
+        self.history_["error_curve"] = errors.tolist()
+        self.latent_dim_ = knee(errors, nothing)
+
+    def _plan_for(self, latents: int, n_items: int) -> dict[str, Any]:
+        if _is_pair(self.network):
+            return {"kind": "own"}
+        return network_for(self.format_.spec, latents, n_items, self.size, self.network)
+
+    def _built(self, latents: int, likelihood: Likelihood, seed: int) -> Coder:
+        """The network before training, its first weights drawn from ``seed``."""
+        make = Coder.of_modules if self._plan["kind"] == "own" else Coder.of
+        source = self.network if self._plan["kind"] == "own" else self._plan
+        with reproducible(seed):
+            return make(source, self.format_.spec, latents, self.codes, likelihood, self._ordered)
+
+    def untrained(self) -> Self:
+        """The same model with the weights that training began from another seed with: a baseline for any claim."""
+        bare = copy.deepcopy(self)
+        likelihood = self._chosen_likelihood()
+        bare.network_ = self._built(self.network_.latent_dim, likelihood, seed_from(None) + 1).to(self._device).eval()
+        bare.likelihood_ = bare.network_.likelihood
+        return bare
+
+    @property
+    def _ordered(self) -> bool:
+        return bool(self.ordered) or self.latent_dim == "auto"
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network_.parameters()).device
+
+    # ---- codes -------------------------------------------------------------------------------------------------------
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return self._outputs(x)[..., : self.latent_dim_]
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """What the encoder says of the latents: (B, K) codes, or for C = 2 the means of (B, 2, K)."""
+        outputs = self.network_.encoder(x).float()
+        return outputs if self.codes == 1 else outputs.unflatten(1, (self.codes, -1))[:, 0]
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return self.network_.decode(z).float()
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.network_.state_dict().items()}
+
+    def _learned(self) -> dict[str, Any]:
+        return {"plan": self._plan, "latents": self.network_.latent_dim}
+
+    def _restore(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self._plan = dict(learned["plan"])
+        if self._plan["kind"] == "own" and not _is_pair(self.network):
+            raise SettingError(
+                "this model was trained with torch modules of its owner, and a file never holds code: "
+                "give them again, as load(path, network=(encoder, decoder))"
+            )
+        self.network_ = self._built(int(learned["latents"]), self.likelihood_, 0)
+        self.network_.load_state_dict(tensors)
+        self.network_.eval()
+
+
+def _is_pair(network: Any) -> bool:
+    return isinstance(network, (tuple, list)) and len(network) == 2 and all(isinstance(m, nn.Module) for m in network)

@@ -1,0 +1,308 @@
+"""Principal component analysis: the best linear embedding, in closed form.
+
+Pearson 1901; Hotelling 1933. As a probability model: Tipping & Bishop 1999, "Probabilistic principal component
+analysis".
+
+Shapes: n items, D elements of an item (its axes flattened), K components.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import scipy.linalg
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from isthmus import priors
+from isthmus.errors import DataError, SettingError
+from isthmus.formats.base import Format
+from isthmus.formats.series import SeriesFormat
+from isthmus.formats.vectors import VectorFormat
+from isthmus.likelihoods import Gaussian
+from isthmus.metrics import knee
+from isthmus.models.embedding import Embedding
+
+__all__ = ["PCA"]
+
+DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
+MOST_LATENTS = 64  # where latent_dim="auto" stops looking
+PIECE = 2**21  # elements of the data made float at a time: 8 MiB, which stays in the cache
+WIDEST = 16_384  # elements of an item for which the covariance (2 GiB) is still formed
+
+
+class _Spectrum(NamedTuple):
+    """The solved problem: what is kept of a decomposition."""
+
+    mean: np.ndarray  # (D,) of the scaled view
+    components: np.ndarray  # (r, D)
+    variances: np.ndarray  # (r,) falling
+    total: float  # variance of all D dimensions together
+    rank: int  # min(n, D)
+
+
+class PCA(Embedding):
+    """The linear embedding of least squared error.
+
+    Parameters
+    ----------
+    latent_dim : number K of components, from 1 to min(n, D); "auto" reads the knee of the error curve
+        (``isthmus.metrics.knee``); None, the default, is 16 or what is possible if that is less
+    whiten : divide codes by their standard deviation, so that each coordinate has variance one
+    format : a Format, "vector", "image" or "series"; None finds it. Vectors and series are centred and not
+        standardised, as in scikit-learn's PCA; give ``VectorFormat("standard")`` to have columns weigh alike
+
+    Attributes
+    ----------
+    components_ : (K, D) float64, orthonormal rows, of falling variance; the largest entry of each is positive
+    explained_variance_, explained_variance_ratio_, singular_values_ : (K,) float64; variances divide by n - 1
+    mean_ : (D,) float64, in the user's unit (pixels in [0, 1] for images), as are all of these
+    noise_variance_ : float, mean variance of the components left out
+    n_samples_ : int
+
+    Examples
+    --------
+    >>> import isthmus as im
+    >>> model = im.PCA(latent_dim=16).fit(im.datasets.digits())
+    >>> model.encode(im.datasets.digits()).shape
+    (1797, 16)
+    """
+
+    word: ClassVar[str] = "pca"
+
+    def __init__(self, latent_dim: int | str | None = None, *, whiten: bool = False, format: Any = None) -> None:
+        self.latent_dim = latent_dim
+        self.whiten = whiten
+        self.format = format
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from one more piece of the data; the result is that of ``fit`` on all pieces together.
+
+        Exact: keeps mean and scatter matrix (D x D) of what was seen (Chan, Golub & LeVeque 1983). The first piece
+        decides the format. Components are worked out when they are next asked for.
+
+        Raises
+        ------
+        DataError : D is above 16,384, where the scatter matrix no longer fits
+        """
+        if getattr(self, "_moments", None) is None:
+            self._require_settings()
+            self._adopt(X)
+            self.n_samples_, self._moments = 0, None
+        stored = self._stored(X)
+        _require_narrow(stored)
+        count, mean, scatter = _mean_and_scatter(self.format_, stored)
+        if self._moments is not None:
+            mean_before, scatter_before = self._moments
+            total, apart = self.n_samples_ + count, mean - mean_before
+            scatter += scatter_before + torch.outer(apart, apart) * (self.n_samples_ * count / total)
+            mean, count = mean_before + apart * (count / total), total
+        self.n_samples_, self._moments, self._solved = count, (mean, scatter), None
+        return self
+
+    def _format_for(self, X: Any) -> Format:
+        made = super()._format_for(X)
+        if not isinstance(self.format, Format) and isinstance(made, (VectorFormat, SeriesFormat)):
+            return type(made)(scale="centre")
+        return made
+
+    def _learn(self, stored: Tensor, y: Any) -> None:
+        self.n_samples_, self._moments = len(stored), None
+        if len(stored) >= stored[0].numel():
+            _require_narrow(stored)
+            _, mean, scatter = _mean_and_scatter(self.format_, stored)
+            self._settle(_from_covariance(mean, scatter, self.n_samples_, self._wanted(stored[0].numel())))
+        else:
+            self._settle(_from_data(self.format_.scale(stored).flatten(1).double().numpy()))
+
+    def _wanted(self, dimensions: int) -> int:
+        """How many components to work out."""
+        possible = min(self.n_samples_, dimensions)
+        if self.latent_dim is None:
+            return min(DEFAULT_LATENTS, possible)
+        if self.latent_dim == "auto":
+            return min(MOST_LATENTS, possible)
+        if self.latent_dim > possible:
+            raise SettingError(
+                f"latent_dim={self.latent_dim} is above what is possible: {self.n_samples_} items of {dimensions} "
+                f"elements have at most {possible} principal components"
+            )
+        return int(self.latent_dim)
+
+    def _settle(self, spectrum: _Spectrum) -> None:
+        """From a spectrum to everything that the embedding is asked for."""
+        k = self._wanted(len(spectrum.mean))
+        if self.latent_dim == "auto":
+            k = knee(spectrum.total - np.cumsum(spectrum.variances[:k]), spectrum.total)
+        self._solved = spectrum
+        self.latent_dim_ = k
+        left_out = len(spectrum.mean) - k
+        remaining = max(spectrum.total - float(spectrum.variances[:k].sum()), 0.0)
+        floor = max(spectrum.total, 1e-30) * 1e-12 / len(spectrum.mean)  # an exact fit has no noise; a density needs some
+        self.noise_variance_ = max(remaining / left_out if left_out else 0.0, floor)
+        self.likelihood_ = Gaussian(variance=self.noise_variance_)
+        variances = np.ones(k) if self.whiten else spectrum.variances[:k]
+        self.prior_ = _gaussian(np.maximum(variances, floor))
+        self.history_ = {"items": self.n_samples_}
+
+    def untrained(self) -> Self:
+        """K random orthonormal directions in place of the components: a baseline for any claim."""
+        bare = copy.deepcopy(self)
+        spectrum = self._spectrum
+        drawn = np.random.default_rng(1).standard_normal((len(spectrum.mean), self.latent_dim_))
+        bare._solved = spectrum._replace(components=np.linalg.qr(drawn)[0].T)
+        return bare
+
+    @property
+    def _spectrum(self) -> _Spectrum:
+        check_is_fitted(self, "format_")
+        if self._solved is None:
+            mean, scatter = self._moments
+            self._settle(_from_covariance(mean, scatter, self.n_samples_, self._wanted(len(mean))))
+        return self._solved
+
+    @property
+    def components_(self) -> np.ndarray:
+        return self._spectrum.components[: self.latent_dim_]
+
+    @property
+    def mean_(self) -> np.ndarray:
+        """Mean item, flattened, in the user's unit (for images: pixels in [0, 1])."""
+        mean = self._spectrum.mean
+        if self.format_.spec.kind == "image":
+            return mean
+        shaped = torch.from_numpy(mean).reshape(1, *self.format_.spec.shape)
+        return self.format_.unscale(shaped).flatten().numpy()
+
+    @property
+    def explained_variance_(self) -> np.ndarray:
+        return self._spectrum.variances[: self.latent_dim_]
+
+    @property
+    def explained_variance_ratio_(self) -> np.ndarray:
+        return self.explained_variance_ / (self._spectrum.total or 1.0)
+
+    @property
+    def singular_values_(self) -> np.ndarray:
+        return np.sqrt(self.explained_variance_ * max(self.n_samples_ - 1, 1))
+
+    @property
+    def _ordered(self) -> bool:
+        return True
+
+    def _encode(self, x: Tensor) -> Tensor:
+        mean, forward, _ = self._matrices()
+        return (x.flatten(1) - mean) @ forward
+
+    def _decode(self, z: Tensor) -> Tensor:
+        mean, _, backward = self._matrices()
+        return (z @ backward[: z.shape[1]] + mean).unflatten(1, (1, *self.format_.spec.shape))
+
+    def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (D,), encoder (D, K) and decoder (K, D), float32, contiguous."""
+        spectrum, k = self._spectrum, self.latent_dim_
+        spread = np.sqrt(np.maximum(spectrum.variances[:k], 1e-30)) if self.whiten else np.ones(k)
+        forward = spectrum.components[:k].T / spread
+        backward = spectrum.components[:k] * spread[:, None]
+        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+                     for a in (spectrum.mean, forward, backward))  # fmt: skip
+
+    def _log_likelihood(self, x: Tensor) -> Tensor:
+        """Tipping & Bishop 1999, eq. 4: the density of a Gaussian whose covariance is W W' + sigma^2 I."""
+        spectrum, k = self._spectrum, self.latent_dim_
+        noise = self.noise_variance_
+        apart = x.flatten(1).double() - torch.from_numpy(spectrum.mean)
+        along = apart @ torch.from_numpy(spectrum.components[:k]).T
+        variances = torch.from_numpy(np.maximum(spectrum.variances[:k], noise))
+        across = (apart.square().sum(1) - along.square().sum(1)).clamp_min(0)
+        dimensions = apart.shape[1]
+        log_determinant = float(variances.log().sum()) + (dimensions - k) * math.log(noise)
+        distance = (along.square() / variances).sum(1) + across / noise
+        return -0.5 * (dimensions * math.log(2 * math.pi) + log_determinant + distance)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        spectrum = self._spectrum
+        arrays = {"mean": spectrum.mean, "components": spectrum.components, "variances": spectrum.variances}
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def _learned(self) -> dict[str, Any]:
+        spectrum = self._spectrum
+        return {"total": spectrum.total, "rank": spectrum.rank, "n_samples": self.n_samples_,
+                "noise_variance": self.noise_variance_}  # fmt: skip
+
+    def _restore(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        arrays = {name: tensors[name].numpy() for name in ("mean", "components", "variances")}
+        size = self.format_.spec.size
+        kept = len(arrays["variances"])
+        if (arrays["mean"].shape, arrays["components"].shape) != ((size,), (kept, size)) or kept < self.latent_dim_:
+            raise ValueError("the arrays of the components do not fit the format and latent_dim")
+        self._moments = None
+        self._solved = _Spectrum(**arrays, total=float(learned["total"]), rank=int(learned["rank"]))
+        self.n_samples_, self.noise_variance_ = int(learned["n_samples"]), float(learned["noise_variance"])
+
+
+def _gaussian(variances: np.ndarray) -> priors.Gaussian:
+    """The normal of uncorrelated codes."""
+    prior = priors.Gaussian()
+    prior.latent_dim_, prior.mean_ = len(variances), np.zeros(len(variances))
+    prior.cholesky_ = np.diag(np.sqrt(variances))
+    return prior
+
+
+def _require_narrow(stored: Tensor) -> None:
+    size = stored[0].numel()
+    if size > WIDEST:
+        raise DataError(
+            f"items of {size} elements would need a covariance of that side squared; at most {WIDEST} are taken. "
+            "Make the items smaller (images: size=), or give fewer items than elements to fit"
+        )
+
+
+def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tensor]:
+    """n, mean (D,) and scatter sum (x - mean)(x - mean)' (D, D), float64, of the scaled view, made piece by piece.
+
+    Products run in float32 where the stored values are that short, about a provisional mean so that little cancels;
+    pieces add up in float64.
+    """
+    size = stored[0].numel()
+    rows = max(PIECE // size, 1)
+    wide = stored.dtype in (torch.float64, torch.int64)
+    shift = format.scale(stored[:rows]).flatten(1).mean(0)
+    total = torch.zeros(size, dtype=torch.float64)
+    scatter = torch.zeros(size, size, dtype=torch.float64)
+    for start in range(0, len(stored), rows):
+        piece = format.scale(stored[start : start + rows]).flatten(1).sub_(shift)
+        piece = piece.double() if wide else piece
+        total += piece.sum(0, dtype=torch.float64)
+        scatter += piece.T @ piece
+    mean = total / len(stored)
+    scatter -= torch.outer(mean, total)
+    return len(stored), mean + shift, scatter
+
+
+def _from_covariance(mean: Tensor, scatter: Tensor, n: int, wanted: int) -> _Spectrum:
+    """The leading eigenvectors of the covariance."""
+    size = len(mean)
+    covariance = (scatter / max(n - 1, 1)).numpy()
+    values, vectors = scipy.linalg.eigh(covariance, subset_by_index=(size - wanted, size - 1), driver="evr")
+    components = _fix_signs(vectors.T[::-1])
+    return _Spectrum(mean.numpy(), components, np.maximum(values[::-1], 0.0), float(np.trace(covariance)), min(n, size))
+
+
+def _from_data(x: np.ndarray) -> _Spectrum:
+    """The singular vectors of the centred data (n, D), n below D."""
+    mean = x.mean(0)
+    _, singular, rows = scipy.linalg.svd(x - mean, full_matrices=False)
+    variances = singular**2 / max(len(x) - 1, 1)
+    return _Spectrum(mean, _fix_signs(rows), variances, float(variances.sum()), min(x.shape))
+
+
+def _fix_signs(components: np.ndarray) -> np.ndarray:
+    """The largest entry of each row made positive, so that a refit agrees."""
+    largest = np.abs(components).argmax(1)
+    signs = np.sign(components[np.arange(len(components)), largest])
+    return np.ascontiguousarray(components * np.where(signs == 0, 1.0, signs)[:, None])

@@ -1,0 +1,116 @@
+"""What is learned by gradient, as one module: an encoder, a decoder and a likelihood.
+
+Shapes: B items of a batch; D... the axes of an item; K latents; P parameters an element; C numbers that an encoder gives
+for each latent (1 for a code, 2 for a Gaussian's mean and log-variance).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import SettingError
+from isthmus.formats.base import Spec
+from isthmus.likelihoods import Likelihood
+from isthmus.networks import decoder_of, encoder_of
+from isthmus.networks.nested import Nested
+
+__all__ = ["Coder"]
+
+
+class Coder(nn.Module):
+    """Encoder, decoder and likelihood.
+
+    Parameters
+    ----------
+    encoder : (B, D...) scaled -> (B, C * K)
+    decoder : (B, K) -> (B, P, D...); told k where it is Nested
+    likelihood : of an item given the decoder's output
+    latent_dim : K
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.latent_dim = latent_dim
+
+    @classmethod
+    def of(
+        cls, plan: dict[str, Any], spec: Spec, latent_dim: int, codes: int, likelihood: Likelihood, ordered: bool
+    ) -> Coder:
+        """The module that a plan of ``network_for`` describes; ``codes`` is C."""
+        encoder = encoder_of(plan, spec, codes * latent_dim)
+        if not ordered:
+            decoder = decoder_of(plan, spec, latent_dim, likelihood.n_params)
+        else:
+            decoder = Nested(decoder_of(plan, spec, 2 * latent_dim, likelihood.n_params), latent_dim)
+        return cls(encoder, decoder, likelihood, latent_dim)
+
+    @classmethod
+    def of_modules(
+        cls, pair: Any, spec: Spec, latent_dim: int, codes: int, likelihood: Likelihood, ordered: bool
+    ) -> Coder:
+        """The user's own encoder and decoder, copied, and tried on one batch of two items.
+
+        Raises SettingError where their shapes do not fit.
+        """
+        encoder, decoder = (copy.deepcopy(module) for module in pair)
+        for word, module, given, wanted in (
+            ("encoder", encoder, spec.shape, (codes * latent_dim,)),
+            ("decoder", decoder, (latent_dim,), (likelihood.n_params, *spec.shape)),
+        ):
+            try:
+                with torch.no_grad():
+                    got = tuple(module(torch.zeros(2, *given)).shape)
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                raise SettingError(f"your {word} fails on a batch of shape {(2, *given)}: {error}") from error
+            if got != (2, *wanted):
+                raise SettingError(
+                    f"your {word} turns a batch of shape {(2, *given)} into {got}; expected {(2, *wanted)}"
+                    + (f" ({codes} numbers for each of {latent_dim} latents)" if word == "encoder" else "")
+                )
+        return cls(encoder, _Masked(decoder, latent_dim) if ordered else decoder, likelihood, latent_dim)
+
+    def decode(self, z: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Codes (B, k) to parameters (B, P, D...). Codes of k < K coordinates are the beginnings of whole ones.
+
+        ``kept`` (B,) says how many coordinates of whole codes to use; it needs an ordered decoder.
+        """
+        short = self.latent_dim - z.shape[1]
+        if short:
+            kept = torch.full((len(z),), z.shape[1], device=z.device)
+            z = torch.cat([z, z.new_zeros(len(z), short)], dim=1)
+        return self.decoder(z) if kept is None else self.decoder(z, kept)
+
+    def draw_kept(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """How many coordinates each of ``count`` items is trained with, (B,) int64; None where nothing is ordered."""
+        return self.decoder.draw(count, generator) if isinstance(self.decoder, Nested) else None
+
+    def error(self, params: Tensor, x: Tensor, kept: Tensor | None, rate: Tensor | float = 0.0) -> Tensor:
+        """-log p(x | params) plus ``rate``, (B,); for ordered latents weighed by how hard each item's k is."""
+        losses = self.likelihood.loss(params, x) + rate
+        if kept is None:
+            return losses
+        with torch.no_grad():
+            squared = (self.likelihood.mean(params) - x).flatten(1).square().sum(1).float()
+        return self.decoder.weigh(losses, kept, squared)
+
+
+class _Masked(nn.Module):
+    """The user's own decoder, shown the first k coordinates and zeros."""
+
+    def __init__(self, decoder: nn.Module, latent_dim: int) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.latent_dim = latent_dim
+
+    def forward(self, z: Tensor, kept: Tensor | None = None) -> Tensor:
+        if kept is None:
+            return self.decoder(z)
+        places = torch.arange(1, self.latent_dim + 1, device=z.device)
+        return self.decoder(z * (places <= kept[:, None]).to(z.dtype))

@@ -1,0 +1,1 @@
+"""Training: one loop, its feeds, its device and its checkpoints."""

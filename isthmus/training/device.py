@@ -1,0 +1,66 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from isthmus.errors import SettingError
+
+__all__ = ["autocast", "bf16_pays", "device_of", "reproducible"]
+
+# Below this many multiply-adds a step the casts cost more than bf16 saves (measured: dev/LOG.md).
+BF16_FROM = 50e6
+
+
+def device_of(setting: str | torch.device | None) -> torch.device:
+    """The device that a setting names; ``None`` or "auto" is the GPU where there is one, else the CPU.
+
+    Raises SettingError for a device that this machine does not have.
+    """
+    if setting is None or setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(setting)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise SettingError(f"device={setting!r} cannot be used here: {error}. Use 'auto', 'cpu' or 'cuda'.") from error
+    return device
+
+
+def bf16_pays(device: torch.device, multiply_adds: float) -> bool:
+    """True where the machine multiplies bf16 natively and one training step is large enough for it to pay.
+
+    A rule, not a measurement: two runs with one seed must choose alike.
+    """
+    if multiply_adds < BF16_FROM:
+        return False
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _native_bf16()
+
+
+def _native_bf16() -> bool:
+    """The instructions themselves (AVX512-BF16 or AMX): oneDNN emulates bf16 on older processors, which is slower."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[None]:
+    """The context in which a training step runs."""
+    if not bf16:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Draw module initialisations from ``seed``; the global generator comes back as it was.
+
+    PyTorch's layers draw their first weights from the global generator and take no other.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield

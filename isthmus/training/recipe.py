@@ -1,0 +1,158 @@
+"""The default recipe: from data and a loss to the arguments of the loop, every number by a formula with a reason.
+
+The figures behind the formulas are in dev/LOG.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.formats.base import Format
+from isthmus.networks import multiply_adds
+from isthmus.training.bar import Bar
+from isthmus.training.device import bf16_pays
+from isthmus.training.engine import History, Moment, Objective, train
+from isthmus.training.feed import ResidentFeed, seed_of
+
+__all__ = ["batch_for", "fit_network", "seconds_of", "split", "steps_for"]
+
+RATE = 4e-3  # peak rate, between those that were best for convolutions (5e-3) and for dense layers (4e-3)
+BATCH = 128  # larger ones train faster an epoch and worse a second
+HELD_OUT = 5_000  # enough for a standard error below 1 %; more would only cost training data
+MONITOR_ROWS = 1_000  # rows that the monitor computes together
+
+Loss = Callable[[Tensor, Moment], Tensor]  # scaled (B, D...) -> (B,)
+
+
+def steps_for(n_items: int, factor: float = 1.0) -> int:
+    """Steps of the optimiser: 20 n^0.6, at least 1,000: ten times the data costs four times the work.
+
+    60,000 items get 14,700, a million 79,600, a thousand 1,262. ``factor`` is a model's own.
+    """
+    return round(factor * max(20 * n_items**0.6, 1_000))
+
+
+def batch_for(n_items: int) -> int:
+    """Items a step: the power of two at most n / 32, between 8 and 128, so that few items still make some steps."""
+    return min(max(2 ** int(math.log2(max(n_items / 32, 1))), 8), BATCH)
+
+
+def split(n_items: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the items to learn from, and of those held out: a tenth, at most 5,000, none of fewer than 20 items."""
+    held = min(n_items // 10, HELD_OUT) if n_items >= 20 else 0
+    order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed_of(seed, -1)))
+    return order[held:].sort().values, order[:held].sort().values
+
+
+def seconds_of(budget: Any) -> float | None:
+    """``60``, ``"90s"``, ``"5m"``, ``"1.5h"`` in seconds; None stays None. Raises SettingError."""
+    if budget is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", str(budget).strip())
+    if match is None or isinstance(budget, bool) or float(match[1]) <= 0:
+        raise SettingError(f"budget={budget!r}: expected a time above zero such as 60, '90s', '5m' or '1h'")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
+
+
+def fit_network(
+    module: nn.Module,
+    loss: Loss,
+    stored: Tensor,
+    format: Format,
+    *,
+    title: str,
+    seed: int,
+    device: torch.device,
+    epochs: int | None = None,
+    effort: float = 1.0,
+    batch_size: int | None = None,
+    rate: float | None = None,
+    budget: Any = None,
+    weight_decay: float = 0.0,
+    verbose: bool | None = None,
+    checkpoint: Any = None,
+    settings: Any = None,
+) -> History:
+    """Split, choose, train; the best weights are in ``module`` afterwards. Parameters as in ``engine.train``.
+
+    Parameters
+    ----------
+    loss : of each item of a scaled batch; its mean is minimised, and the same on held-out items is the monitor
+    stored : (n, D...) all items; a tenth is held out
+    epochs, batch_size, rate : None takes the formula
+    effort : a model's own factor on the number of steps
+    settings : whatever decides the outcome beside data and seed, for the checkpoint's fingerprint
+    """
+    seconds = seconds_of(budget)
+    require_positive(epochs=epochs, batch_size=batch_size, rate=rate)
+    learn_from, held_out = split(len(stored), seed)
+    n_items = len(learn_from)
+    chosen = min(batch_size or batch_for(n_items), n_items)
+    peak = rate or RATE
+    in_epoch = max(n_items // chosen, 1)
+    feed = ResidentFeed(stored[learn_from], format.scale, device, seed)
+    watched = (stored[held_out] if len(held_out) else stored[:HELD_OUT]).to(device)
+
+    def monitor() -> float:
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        generator = torch.Generator(device).manual_seed(seed_of(seed, -2))
+        now = Moment(torch.ones((), device=device), generator)
+        for start in range(0, len(watched), MONITOR_ROWS):
+            total += loss(format.scale(watched[start : start + MONITOR_ROWS]), now).double().sum()
+        return float(total) / len(watched)
+
+    module.to(device)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    history = train(
+        module,
+        [Objective(lambda x, moment: loss(x, moment).mean(), parameters, peak)],
+        feed,
+        monitor,
+        epochs=epochs or (-(-steps_for(n_items, effort) // in_epoch) if seconds is None else 10**9),
+        batch_size=chosen,
+        seed=seed,
+        device=device,
+        bf16=bf16_pays(device, multiply_adds(module) * chosen),
+        budget=seconds,
+        weight_decay=weight_decay,
+        bar=Bar(title, verbose),
+        resume=Path(checkpoint) if checkpoint is not None else None,
+        fingerprint=_fingerprint(stored, settings, seed) if checkpoint is not None else "",
+    )
+    if history["ended"] == "interrupted":
+        kept = history["best_epoch"]
+        warnings.warn(
+            "training was interrupted; "
+            + (f"the model is the best so far, of epoch {kept}" if kept else "the model is as far as it had come"),
+            IsthmusWarning,
+            stacklevel=4,
+        )
+    return history | {"items": len(stored), "held_out_items": len(held_out), "batch_size": chosen, "rate": peak,
+                      "seed": seed}  # fmt: skip
+
+
+def require_positive(**settings: Any) -> None:
+    """SettingError for a number that is given and is not above zero; whole numbers for all but the rate."""
+    for name, value in settings.items():
+        whole = name != "rate"
+        right = isinstance(value, int) if whole else isinstance(value, (int, float))
+        if value is not None and (isinstance(value, bool) or not right or not 0 < value < math.inf):
+            kind = "a whole number from 1" if whole else "a number above 0"
+            raise SettingError(f"{name}={value!r}: expected {kind}, or None for the default")
+
+
+def _fingerprint(stored: Tensor, settings: Any, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([str(settings), seed, list(stored.shape), str(stored.dtype)]).encode())
+    digest.update(stored.contiguous().numpy().tobytes())
+    return digest.hexdigest()
