@@ -46,10 +46,9 @@ def assignments(context: click.Context, parameter: click.Parameter, values: Sequ
         if not equals or not name.isidentifier():
             raise click.BadParameter(f"{name + equals + text!r} is not of the form NAME=VALUE.")
         try:
-            value = json.loads(text)
+            found[name] = json.loads(text)
         except ValueError:
-            value = text
-        found[name] = tuple(value) if isinstance(value, list) else value
+            found[name] = text
     return found
 
 
@@ -426,7 +425,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         warnings.showwarning = show_warning
         try:
             code = cli.main(arguments, prog_name="isthmus", standalone_mode=False)
-            sys.stdout.flush()
         except click.ClickException as error:
             error.show()
             code = error.exit_code
@@ -436,9 +434,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         except (click.Abort, KeyboardInterrupt):
             say("stopped")
             code = 130
-        except BrokenPipeError:  # the reader of our output has gone, as `head` does: no reason to complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 1
     sys.exit(code)
 
 

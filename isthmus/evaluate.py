@@ -2,31 +2,42 @@
 
 What is always beside a model: the mean item, PCA of the same size, and the same network before training. A model that
 does not beat PCA is reported as such.
+
+Shapes: n items; D... the axes of an item in its tensor view; K latents.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from isthmus import metrics
-from isthmus.errors import DataError, SettingError
+from isthmus.errors import DataError, FormatError, SettingError
 from isthmus.formats.base import Format
 from isthmus.likelihoods import Gaussian
 from isthmus.models.embedding import Embedding, data_hash
 from isthmus.models.pca import PCA
+from isthmus.priors import StandardNormal
 from isthmus.training.recipe import split
 
 __all__ = ["Report", "compare", "evaluate"]
 
-ROWS = 4096  # items reconstructed at a time
+Baseline = Callable[[Tensor], tuple[Tensor, np.ndarray]]  # stored items: their means, scaled, and -log p(x)
+
+ROWS = 4096  # items made float at a time
 FOLDS = 5  # for baselines where no training items are given
-MAPPED = 2_000  # items whose neighbourhoods are compared
+NEIGHBOURS = 5  # for trustworthiness and k-NN accuracy
+ASKED = 10_000  # items among which k-NN accuracy is measured: 100 million distances, seconds
+WIDE, FEW = 4096, 2000  # beyond so many elements, PCA as a baseline learns from so many items: minutes become seconds
+CLOSE = 0.02  # share of PCA's error below which a difference is of no use, however certain
+NOTHING = 0.01  # share of the mean's error that a model must take away to have learned anything
 COLUMNS = {  # name in the report: heading, format
     "model": ("", "s"),
     "latents": ("latents", "d"),
@@ -39,48 +50,51 @@ COLUMNS = {  # name in the report: heading, format
     "bits_per_dimension": ("bits/dim", ".3f"),
     "active": ("active", "d"),
     "trustworthiness": ("trust", ".3f"),
-    "knn_accuracy": ("kNN", ".1%"),
+    "knn_accuracy": ("k-NN", ".1%"),
 }
 
 
 class Report:
-    """What was measured: a table, one verdict in words, and advice.
+    """What was measured: a table, a verdict in words, and advice. ``print`` it, or take ``to_json``.
 
     Attributes
     ----------
-    rows : list of dicts, one a model; a figure that a model does not have is missing from its row. Keys:
-        squared_error (mean over items of ||x - x~||^2, summed over elements), distance (mean of its root), mse (mean
-        over elements too), psnr (dB, images), explained (share of the mean item's error), nats (upper bound of
-        -log p(x) per item), bits_per_dimension, active (latents in use), trustworthiness, knn_accuracy
-    verdict : one line
+    rows : list of dicts, one a model or baseline; a figure that it does not have is missing from its row. Keys:
+        model, latents; squared_error (mean over items of ||x - x~||^2, summed over elements), distance (mean of its
+        root), mse (mean over elements too), psnr (dB, of that MSE; images), explained (share of the mean's error that
+        is gone), nats (mean of -log p(x) or a bound above it, of the scaled view), bits_per_dimension, active (latents
+        in use), trustworthiness (of 5 neighbours, 1 is best), knn_accuracy (5 neighbours, each item left out in turn)
+    verdict : one sentence a model, each on its line
     advice : what to do about what was noticed, a line each
-    unit : of one element, whose square is that of squared_error and mse
+    unit : of one element; squared_error and mse are in its square
+    size : number of elements of an item
     protocol : on which items, and what the baselines learned from
     """
 
-    def __init__(self, rows: list[dict[str, Any]], verdict: str, advice: list[str], unit: str, protocol: str) -> None:
-        self.rows = rows
-        self.verdict = verdict
-        self.advice = advice
-        self.unit = unit
-        self.protocol = protocol
+    def __init__(
+        self, rows: list[dict[str, Any]], verdict: str, advice: list[str], unit: str, size: int, protocol: str
+    ) -> None:
+        self.rows, self.verdict, self.advice = rows, verdict, advice
+        self.unit, self.size, self.protocol = unit, size, protocol
 
     def __str__(self) -> str:
         shown = [name for name in COLUMNS if any(name in row for row in self.rows)]
         cells = [[COLUMNS[name][0] for name in shown]]
         cells += [[format(row[n], COLUMNS[n][1]) if n in row else "-" for n in shown] for row in self.rows]
         widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
-        lines = ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-                 for line in cells]  # fmt: skip
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        notes = [f"unit: {self.unit}; {self.protocol}", "", self.verdict, *(f"- {line}" for line in self.advice)]
+        cells.insert(1, ["-" * width for width in widths])
+        lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
+        unit = f"x in {self.unit}; |x-x~|^2 is the sum over {self.size} elements, MSE their mean"
+        notes = ["", unit, self.protocol, "", self.verdict, *(f"- {line}" for line in self.advice)]
         return "\n".join([*(line.rstrip() for line in lines), *notes])
 
     __repr__ = __str__
 
     def to_json(self) -> dict[str, Any]:
-        return {"rows": self.rows, "verdict": self.verdict, "advice": self.advice, "unit": self.unit,
-                "protocol": self.protocol}  # fmt: skip
+        """All of it as JSON values; a figure that is not finite is None."""
+        rows = [{name: None if isinstance(value, float) and not math.isfinite(value) else value
+                 for name, value in row.items()} for row in self.rows]  # fmt: skip
+        return vars(self) | {"rows": rows}
 
 
 def evaluate(model: Embedding, X: Any, y: Any = None, *, train: Any = None) -> Report:
@@ -92,230 +106,305 @@ def evaluate(model: Embedding, X: Any, y: Any = None, *, train: Any = None) -> R
     X : held-out items. The very items that the model was fitted to are recognised: then only the tenth that training
         held out is measured, and the baselines learn from the rest
     y : (n,) labels, for the accuracy of nearest neighbours among the codes
-    train : items that the baselines learn from. None: they are cross-fitted on X in five folds, which favours the model
-        a little where X is small
+    train : items that the baselines learn from; all of X is then measured. None: they are cross-fitted on X in five
+        folds, which favours the model a little where X is small
 
     Raises
     ------
     DataError : fewer than two items, or labels of another length
+    SettingError : not a model of Isthmus
+    sklearn.exceptions.NotFittedError : before ``fit``
     """
-    return _report([model], X, y, train, alone=True)
+    return _report([_model(model)], X, y, train, alone=True)
 
 
 def compare(models: Sequence[Embedding], X: Any, y: Any = None, *, train: Any = None) -> Report:
-    """Fitted models beside each other, the mean, and a PCA of each of their sizes; as ``evaluate`` otherwise.
+    """Fitted models beside each other, the mean, and a PCA of each of their sizes; otherwise as ``evaluate``.
 
     Errors are measured in the scaled view of the first model's format, whatever the others'.
 
     Raises
     ------
-    SettingError : no model is given
+    SettingError : no model is given, or something else
+    FormatError : the models bring X to items of different sizes
     """
-    if not models:
-        raise SettingError("compare needs at least one fitted model")
-    return _report(list(models), X, y, train, alone=False)
+    if not isinstance(models, (list, tuple)) or not models:
+        raise SettingError("compare needs a list of fitted models, at least one: compare([model, other], X)")
+    return _report([_model(model) for model in models], X, y, train, alone=False)
 
 
 def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool) -> Report:
-    first = models[0]
+    first, names = models[0], _names(models)
     everything = [model._stored(X) for model in models]
-    count = len(everything[0])
-    labels = _labels(y, count)
-    learn_from = None if train is None else first._stored(train)
-    keep = torch.arange(count)
-    if train is None and first.history_.get("data") == data_hash(everything[0]):
-        learned, held_out = split(count, int(first.history_.get("seed", 0)))
-        if first.history_.get("held_out_items"):
-            learn_from, keep = everything[0][learned], held_out
-            protocol = f"the {len(held_out)} items that training held out"
-        else:
-            protocol = f"the {count} items that the model learned from"
-    else:
-        protocol = f"{count} items given as held out"
-    if len(keep) < 2:
-        raise DataError(f"evaluation needs at least two held-out items; {len(keep)} given")
-    stored = [tensor[keep] for tensor in everything]
-    labels = None if labels is None else labels[keep.numpy()]
-    whole = learn_from if learn_from is not None else stored[0]
-    protocol += "; baselines learned from " + (
-        f"{len(learn_from)} others" if learn_from is not None else f"them, in {min(FOLDS, len(keep))} folds"
-    )
-    scaled = first.format_.scale(stored[0])
-    discrete = first.likelihood_.discrete
+    labels = _labels(y, len(everything[0]))
+    part = _part(models, everything, None if train is None else first._stored(train))
+    labels = None if labels is None else labels[part.keep.numpy()]
+    stored = [tensor[part.keep] for tensor in everything]
+    form, x = first.format_, first.format_.scale(stored[0])
+    kinds = [_kind_of_nats(model, form) for model in models]
 
-    rows, errors = [], []
-    for index, (model, items) in enumerate(zip(models, stored, strict=True)):
-        codes, means = _through(model, items, first.format_)
-        row, error = _measured(_name(model, models), scaled, means, first.format_, model.latent_dim_)
-        nats = _nats(model, items, first)
-        rows.append(row | _of_codes(codes, items, labels, model) | _likelihood_figures(nats, discrete, first))
+    rows: list[dict[str, Any]] = []
+    errors: list[np.ndarray] = []
+    pca_errors: dict[int, np.ndarray] = {}
+    for model, name, items, kind in zip(models, names, stored, kinds, strict=True):
+        codes, means = _through(model, items, form)
+        row, error = _of_errors(name, model.latent_dim_, x, means, form)
+        nats = None if kind is None else _nats(model, items)
+        rows.append(row | _of_nats(nats, kind, kinds[0], form) | _of_codes(model, codes, x, labels))
         errors.append(error)
         if alone:
-            bare = model.untrained()
-            row, _ = _measured("untrained", scaled, _through(bare, items, first.format_)[1], first.format_, index)
-            rows.append(row | {"latents": model.latent_dim_})
-    pca_errors: dict[int, np.ndarray] = {}
-    for k in sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)}):
-        means, nats = _pca_baseline(first.format_, whole, learn_from is not None, stored[0], k)
-        row, pca_errors[k] = _measured("PCA of the same size", scaled, means, first.format_, k)
-        rows.append(row | (_likelihood_figures(nats, discrete, first) if not discrete else {}))
-    means, nats = _mean_baseline(first.format_, whole, learn_from is not None, stored[0])
-    row, nothing = _measured("the mean", scaled, means, first.format_, 0)
-    rows.append(row | (_likelihood_figures(nats, discrete, first) if not discrete else {}))
-    for row in rows:
-        row["explained"] = 1 - row["squared_error"] / max(float(nothing.mean()), 1e-300)
-    verdicts = [_verdict(_name(model, models), model, error, pca_errors.get(model.latent_dim_), nothing)
-                for model, error in zip(models, errors, strict=True)]  # fmt: skip
-    advice = [line for model, row in zip(models, [r for r in rows if "active" in r], strict=True)
-              for line in _advice(_name(model, models), model, row)]  # fmt: skip
-    return Report(rows, " ".join(verdicts), advice, first.format_.unit, protocol)
+            bare = _through(model.untrained(), items, form)[1]
+            rows.append(_of_errors("untrained", model.latent_dim_, x, bare, form)[0])
+        if isinstance(model, PCA) and _same_view(model.format_, form) and _has_learned(model, part.learn_from):
+            pca_errors[model.latent_dim_] = error  # no need to fit the same again
+    others = sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)} - set(pca_errors))
+    for k in others:
+        means, nats = _cross_fitted(partial(_pca, form=form, k=k), part.learn_from, stored[0])
+        row, pca_errors[k] = _of_errors("PCA, same size", k, x, means, form)
+        rows.append(row | _of_nats(nats, "density", kinds[0], form))
+    means, nats = _cross_fitted(partial(_mean, form=form), part.learn_from, stored[0])
+    row, nothing = _of_errors("the mean", 0, x, means, form)
+    rows.append(row | _of_nats(nats, "density", kinds[0], form))
+    zero = 1e-12 * float(x.square().mean(dtype=torch.float64)) * form.spec.size  # rounding, no error
+    if nothing.mean() > zero:
+        for row in rows:
+            row["explained"] = 1 - row["squared_error"] / float(nothing.mean())
+
+    of_models = [row for row in rows if "active" in row]
+    verdicts, advice = [], []
+    for model, name, error, row, seen in zip(models, names, errors, of_models, part.seen, strict=True):
+        pca = None if isinstance(model, PCA) else pca_errors[model.latent_dim_]
+        verdicts.append(_verdict(name, error, pca, nothing, zero))
+        advice += _advice(name, model, row, seen)
+    return Report(rows, "\n".join(verdicts), advice, form.unit, form.spec.size, part.protocol)
+
+
+# ---- on which items --------------------------------------------------------------------------------------------------
+
+
+class _Part(NamedTuple):
+    keep: Tensor  # rows of X that are measured
+    learn_from: Tensor | None  # stored items that baselines learn from; None: folds
+    seen: list[bool]  # of each model: whether it is known to have learned from rows that are measured
+    protocol: str
+
+
+def _part(models: list[Embedding], everything: list[Tensor], train: Tensor | None) -> _Part:
+    count = len(everything[0])
+    if any(len(stored) != count for stored in everything):
+        raise DataError(f"the models read different numbers of items from the same X: {[len(s) for s in everything]}")
+    if count < 2:
+        raise DataError(f"evaluation needs at least two items; {count} given")
+    unseen = [_unseen(model, stored) for model, stored in zip(models, everything, strict=True)]
+    keep, learn_from, said = torch.arange(count), train, f"{count} items given as held out"
+    tenth = next((rows for rows in unseen if 1 < len(rows) < count), None)
+    if train is None and tenth is not None:
+        keep, said = tenth, f"the {len(tenth)} of {count} items that training held out"
+        learn_from = everything[0][~torch.isin(torch.arange(count), keep)]
+    elif any(len(rows) < count for rows in unseen):
+        said = f"the {count} items that training saw"
+    seen = [not bool(torch.isin(keep, rows).all()) for rows in unseen]
+    source = f"in {min(FOLDS, len(keep))} folds of them" if learn_from is None else f"from {len(learn_from)} others"
+    return _Part(keep, learn_from, seen, f"measured on {said}; baselines learned {source}")
+
+
+def _has_learned(model: Embedding, stored: Tensor | None) -> bool:
+    """Whether these, all of them and no others, are the items that the model was fitted to."""
+    return stored is not None and model.history_.get("data") == data_hash(stored)
+
+
+def _unseen(model: Embedding, stored: Tensor) -> Tensor:
+    """Rows that the model is not known to have learned from: all, or what training held out, or none."""
+    if not _has_learned(model, stored):
+        return torch.arange(len(stored))
+    rows = split(len(stored), int(model.history_.get("seed", 0)))[1]
+    return rows if model.history_.get("held_out_items") else rows[:0]
 
 
 # ---- what is measured ------------------------------------------------------------------------------------------------
 
 
+def _same_view(one: Format, other: Format) -> bool:
+    """Whether two formats have the same scaled view of the same items. That of images is [0, 1] always."""
+    if one.spec.kind == other.spec.kind == "image":
+        return one.spec.shape == other.spec.shape
+    return one is other or one.to_json() == other.to_json()
+
+
 def _through(model: Embedding, stored: Tensor, reference: Format) -> tuple[np.ndarray, Tensor]:
-    """Codes, and reconstructions in the scaled view of ``reference``."""
+    """Codes (n, K), and reconstructions (n, D...) in the scaled view of ``reference``."""
     codes = model._in_blocks(model._encode_stored, stored)
-    means = model._in_blocks(model._mean, codes)
-    if model.format_ is not reference and model.format_.to_json() != reference.to_json():
+    means = model._in_blocks(model._mean, codes).float()
+    if not _same_view(model.format_, reference):
+        if model.format_.spec.shape != reference.spec.shape:
+            raise FormatError(
+                f"models of different items cannot be compared: {reference.spec} and {model.format_.spec}. "
+                "Fit them with the same format="
+            )
         means = reference.scale(model.format_.unscale(means))
-    return codes.numpy(), means.float()
+    return codes.numpy(), means
 
 
-def _measured(name: str, x: Tensor, means: Tensor, format: Format, latents: int) -> tuple[dict[str, Any], np.ndarray]:
-    """A row of the report, and the squared error of each item."""
-    error = np.asarray(metrics.squared_error(x, means), dtype=np.float64)
-    row = {"model": name, "latents": latents, "squared_error": float(error.mean()),
-           "distance": float(np.sqrt(error).mean()), "mse": float(error.mean() / format.spec.size)}  # fmt: skip
-    if format.spec.kind == "image":
-        row["psnr"] = float(10 * math.log10(1 / max(row["mse"], 1e-20)))
-    return row, error
+def _of_errors(name: str, k: int, x: Tensor, means: Tensor, form: Format) -> tuple[dict[str, Any], np.ndarray]:
+    """The beginning of a row, and the squared error of each item."""
+    error = metrics.squared_error(x, means)
+    row: dict[str, Any] = {"model": name, "latents": int(k), "squared_error": float(error.mean()),
+           "distance": float(metrics.l2_distance(x, means).mean())}  # fmt: skip
+    mse = float(metrics.mse(x, means).mean())
+    images = {"psnr": -10 * math.log10(max(mse, 1e-20))} if form.spec.kind == "image" else {}  # 200 dB is exact
+    return row | {"mse": mse} | images, error
 
 
-def _of_codes(codes: np.ndarray, stored: Tensor, labels: np.ndarray | None, model: Embedding) -> dict[str, Any]:
-    """What the codes are like: how many are in use, and whether neighbours stayed neighbours."""
-    figures: dict[str, Any] = {"active": metrics.active_units(codes, relative=True)}
-    chosen = np.random.default_rng(0).permutation(len(codes))[:MAPPED]
-    if len(chosen) > 20:
-        flat = model.format_.scale(stored[chosen]).flatten(1).numpy()
-        figures["trustworthiness"] = float(metrics.trustworthiness(flat, codes[chosen], 5))
-    if labels is not None and len(chosen) > 10:
-        figures["knn_accuracy"] = float(metrics.knn_accuracy(codes, labels))
+def _of_codes(model: Embedding, codes: np.ndarray, x: Tensor, labels: np.ndarray | None) -> dict[str, Any]:
+    """How many latents are in use, and whether neighbours are neighbours still.
+
+    A code with a standard normal prior has its unit, and Burda's threshold holds; others are measured by their widest.
+    """
+    fixed = isinstance(model.prior_, StandardNormal)
+    figures: dict[str, Any] = {"active": metrics.active_units(codes, 0.01 if fixed else 1e-4, relative=not fixed)}
+    if len(codes) > 2 * NEIGHBOURS:
+        figures["trustworthiness"] = metrics.trustworthiness(x, codes, NEIGHBOURS)
+        if labels is not None:
+            asked = np.random.default_rng(0).permutation(len(codes))[:ASKED]
+            figures["knn_accuracy"] = metrics.knn_accuracy(codes[asked], labels[asked], k=NEIGHBOURS)
     return figures
 
 
-def _nats(model: Embedding, stored: Tensor, first: Embedding) -> np.ndarray | None:
-    """Upper bound of -log p(x) of each item, where the model has one in the view of the first."""
-    if model.word == "autoencoder" or model.likelihood_.discrete != first.likelihood_.discrete:
-        return None
-    if model is not first and model.format_.to_json() != first.format_.to_json():
-        return None
+def _kind_of_nats(model: Embedding, reference: Format) -> str | None:
+    """What the model's likelihood of items is; nats of two kinds do not compare. None: nothing that compares."""
+    if model.word == "autoencoder" or not _same_view(model.format_, reference):
+        return None  # an autoencoder's p(x | its own code) is no density of x
+    if not model.likelihood_.discrete:
+        return "density"
+    return "cross-entropy" if model.likelihood_.word == "bernoulli" and reference.spec.levels != 2 else "probability"
+
+
+def _nats(model: Embedding, stored: Tensor) -> np.ndarray:
+    """-log p(x) of each item, or a bound above it."""
     return -model._in_blocks(lambda s: model._log_likelihood(model.format_.scale(s)), stored).double().numpy()
 
 
-def _likelihood_figures(nats: np.ndarray | None, discrete: bool, first: Embedding) -> dict[str, Any]:
+def _of_nats(nats: np.ndarray | None, kind: str | None, first: str | None, form: Format) -> dict[str, Any]:
+    """Nats where they are of the kind of the first model's; bits per pixel compare densities with probabilities."""
     if nats is None:
         return {}
-    mean, spec = float(nats.mean()), first.format_.spec
-    return {"nats": mean, "bits_per_dimension": float(metrics.bits_per_dimension(mean, spec, discrete))}
+    mean = float(nats.mean())
+    figures = {"nats": mean} if kind == (first or "density") else {}
+    bins = form.spec.kind == "image" and form.spec.levels is not None
+    if kind != "cross-entropy" and (bins or figures):
+        figures["bits_per_dimension"] = float(metrics.bits_per_dimension(mean, form.spec, kind == "probability"))
+    return figures
 
 
 # ---- baselines -------------------------------------------------------------------------------------------------------
 
 
-def _pca_baseline(format: Format, learn_from: Tensor, apart: bool, stored: Tensor, k: int) -> tuple[Tensor, np.ndarray]:
-    def fitted(items: Tensor) -> PCA:
-        return PCA(min(k, len(items), format.spec.size))._fit_stored(format, items)
-
-    def applied(model: PCA, items: Tensor) -> tuple[Tensor, np.ndarray]:
-        nats = -model._in_blocks(lambda s: model._log_likelihood(format.scale(s)), items).double().numpy()
-        return _through(model, items, format)[1], nats
-
-    return _cross_fitted(fitted, applied, learn_from, apart, stored)
+def _pca(items: Tensor, form: Format, k: int) -> Baseline:
+    """PCA of k components, in a format that is fitted already."""
+    if form.spec.size > WIDE and len(items) > FEW:
+        items = items[torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[: max(FEW, k)]]
+    model = PCA(min(k, len(items), form.spec.size))._fit_stored(form, items)
+    return lambda stored: (_through(model, stored, form)[1], _nats(model, stored))
 
 
-def _mean_baseline(format: Format, learn_from: Tensor, apart: bool, stored: Tensor) -> tuple[Tensor, np.ndarray]:
-    def fitted(items: Tensor) -> tuple[Tensor, Gaussian]:
-        total = torch.zeros(format.spec.shape, dtype=torch.float64)
-        squares = 0.0
-        for start in range(0, len(items), ROWS):
-            x = format.scale(items[start : start + ROWS]).double()
-            total += x.sum(0)
-            squares += float(x.square().sum())
-        mean = total / len(items)
-        variance = squares / (len(items) * format.spec.size) - float(mean.square().mean())
-        return mean.float(), Gaussian(max(variance, 1e-12))
+def _mean(items: Tensor, form: Format) -> Baseline:
+    """The mean item, and a normal of one variance around it."""
+    total, squares = torch.zeros(form.spec.shape, dtype=torch.float64), 0.0
+    for piece in items.split(ROWS):
+        x = form.scale(piece).double()
+        total += x.sum(0)
+        squares += float(x.square().sum())
+    mean = total / len(items)
+    variance = squares / (len(items) * form.spec.size) - float(mean.square().mean())
+    normal = Gaussian(max(variance, 1e-12))
 
-    def applied(model: tuple[Tensor, Gaussian], items: Tensor) -> tuple[Tensor, np.ndarray]:
-        means = model[0].expand(len(items), *model[0].shape)
-        return means, model[1].loss(means.unsqueeze(1), format.scale(items)).double().numpy()
+    def applied(stored: Tensor) -> tuple[Tensor, np.ndarray]:
+        means = mean.float().expand(len(stored), *mean.shape)
+        pieces = zip(means.unsqueeze(1).split(ROWS), stored.split(ROWS), strict=True)
+        return means, torch.cat([normal.loss(params, form.scale(some)) for params, some in pieces]).double().numpy()
 
-    return _cross_fitted(fitted, applied, learn_from, apart, stored)
+    return applied
 
 
-def _cross_fitted(fitted: Any, applied: Any, learn_from: Tensor, apart: bool, stored: Tensor) -> tuple[Tensor, np.ndarray]:
-    """A baseline learned from other items, or from all folds but the one it is measured on."""
-    if apart:
-        return applied(fitted(learn_from), stored)
+def _cross_fitted(learned: Callable[[Tensor], Baseline], learn_from: Tensor | None, stored: Tensor) -> Any:
+    """What a baseline says of items, learned from other items, or from all folds but the one it is asked about."""
+    if learn_from is not None:
+        return learned(learn_from)(stored)
     order = torch.randperm(len(stored), generator=torch.Generator().manual_seed(0))
-    folds = [fold for fold in order.tensor_split(min(FOLDS, len(stored))) if len(fold)]
     pieces = []
-    for held in range(len(folds)):
-        others = torch.cat([fold for i, fold in enumerate(folds) if i != held])
-        pieces.append(applied(fitted(stored[others]), stored[folds[held]]))
-    back = torch.cat(folds).argsort()
+    for fold in order.tensor_split(min(FOLDS, len(stored))):
+        pieces.append(learned(stored[~torch.isin(torch.arange(len(stored)), fold)])(stored[fold]))
+    back = order.argsort()
     return torch.cat([means for means, _ in pieces])[back], np.concatenate([nats for _, nats in pieces])[back.numpy()]
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
-def _name(model: Embedding, models: list[Embedding]) -> str:
-    name = f"{type(model).__name__}({model.latent_dim_})"
-    same = [i for i, m in enumerate(models) if f"{type(m).__name__}({m.latent_dim_})" == name]
-    return name if len(same) == 1 else f"{name} #{same.index(next(i for i, m in enumerate(models) if m is model)) + 1}"
-
-
-def _verdict(name: str, model: Embedding, error: np.ndarray, pca: np.ndarray | None, nothing: np.ndarray) -> str:
+def _verdict(name: str, error: np.ndarray, pca: np.ndarray | None, nothing: np.ndarray, zero: float) -> str:
     """One sentence. Differences count where they are above two standard errors and 2 % of PCA's error."""
-    if pca is None:
-        return f"{name} explains {1 - error.mean() / max(nothing.mean(), 1e-300):.1%} of the variance."
-    apart = pca - error
-    noise = 2 * apart.std() / math.sqrt(len(apart))
-    ratio = error.mean() / max(pca.mean(), 1e-300)
-    if error.mean() >= nothing.mean():
+    if nothing.mean() <= zero:
+        return f"{name} has learned nothing, for these items are all alike."
+    explained = 1 - error.mean() / nothing.mean()
+    if explained < NOTHING:
         return f"{name} has learned nothing: it is no better than the mean."
-    if abs(apart.mean()) <= max(noise, 0.02 * pca.mean()):
+    if pca is None:
+        return f"{name} explains {explained:.1%} of the variance."
+    better = pca - error
+    noise = 2 * float(better.std(ddof=1)) / math.sqrt(len(better))
+    if abs(better.mean()) <= max(noise, CLOSE * float(pca.mean()), zero):
         return f"{name} does not help on this data: PCA of the same size is as good."
-    if apart.mean() < 0:
-        return f"{name} is worse than PCA of the same size: its error is {ratio:.2f} times PCA's. Use PCA, or train longer."
-    return f"{name} helps: its error is {ratio:.2f} of that of PCA of the same size."
+    if better.mean() > 0:
+        return f"{name} helps: its error is {error.mean() / pca.mean():.2f} of that of PCA of the same size."
+    if pca.mean() <= zero:
+        return f"{name} is worse than PCA of the same size, which loses nothing. Use PCA."
+    times = error.mean() / pca.mean()
+    return f"{name} is worse than PCA of the same size: its error is {times:.2f} times PCA's. Use PCA, or train longer."
 
 
-def _advice(name: str, model: Embedding, row: dict[str, Any]) -> list[str]:
-    lines = []
-    unused = model.latent_dim_ - row["active"]
+def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool) -> list[str]:
+    lines, active, vae = [], row["active"], isinstance(model.prior_, StandardNormal)
+    if seen:
+        lines.append(f"{name} has learned from items that it is measured on: its figures are too good")
+    if active == 0 and row.get("explained") is not None:
+        mend = "Lower beta, give free_bits=0.1, or train longer" if vae else "Lower rate, or train longer"
+        lines.append(f"{name}: all latents have collapsed, codes carry nothing. {mend}")
+    elif 0 < active < model.latent_dim_ and not isinstance(model, PCA):
+        wake = "; or free_bits=0.1 wakes them" if vae else ""
+        unused = f"{model.latent_dim_ - active} of {model.latent_dim_} latents are unused"
+        lines.append(f"{name}: {unused}. latent_dim={active} would do as well{wake}")
     history = model.history_
-    if unused and row["active"] == 0:
-        lines.append(f"{name}: all latents have collapsed, codes carry nothing. Lower beta, give free_bits=0.1 or more, "
-                     "or train longer")  # fmt: skip
-    elif unused:
-        lines.append(f"{name}: {unused} of {model.latent_dim_} latents are unused. latent_dim={row['active']} would do "
-                     "as well" + ("; or give free_bits=0.1 to wake them" if model.word == "vae" else ""))  # fmt: skip
-    ended, epochs = history.get("ended"), history.get("epoch") or [0]
+    ended, epochs = history.get("ended"), history.get("epoch") or [None]
     if ended == "early":
         lines.append(f"{name}: stopped early, its best epoch was {history['best_epoch']} of {epochs[-1]}: it began to "
-                     "learn its items by heart. More items, a smaller size or corruption= would let it go on")  # fmt: skip
+                     "learn its items by heart. More items or a smaller size would let it go on")  # fmt: skip
     if ended in ("budget", "interrupted") and history.get("best_epoch") == epochs[-1]:
         lines.append(f"{name}: training was cut off while still getting better; more time would help")
     return lines
 
 
+def _names(models: list[Embedding]) -> list[str]:
+    """``VAE(16)`` for each; numbered where several are called the same."""
+    plain = [f"{type(model).__name__}({model.latent_dim_})" for model in models]
+    return [name if plain.count(name) == 1 else f"{name} #{plain[: i + 1].count(name)}" for i, name in enumerate(plain)]
+
+
+def _model(given: Any) -> Embedding:
+    """The model itself, where it is one and fitted."""
+    if not isinstance(given, Embedding):
+        raise SettingError(f"a fitted model such as VAE().fit(X) is expected, and no {type(given).__name__}")
+    check_is_fitted(given, "format_")
+    return given
+
+
 def _labels(y: Any, count: int) -> np.ndarray | None:
+    """(count,) numbers of the classes."""
     if y is None:
         return None
-    labels = np.asarray(y)
+    labels = y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
     if labels.shape != (count,):
         raise DataError(f"labels of shape {labels.shape} given for {count} items; expected ({count},)")
-    return labels
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError as error:
+        raise DataError("labels must be of one kind, all numbers or all text; these cannot be sorted") from error

@@ -129,7 +129,8 @@ def test_bits_of_a_uniform_guess() -> None:
         metrics.bits_per_dimension(np.array([0.0, 4.0]), Spec("vector", (4,)), False), [0, 1 / math.log(2)]
     )
     assert metrics.bits_per_dimension(0.0, Spec("image", (1, 2, 2)), discrete=False) == 0
-    assert metrics.bits_per_dimension(0.0, Spec("vector", (4,), 2), discrete=False) == 0
+    assert metrics.bits_per_dimension(0.0, Spec("image", (1, 2, 2), 5), discrete=False) == 2  # four bins wide
+    assert metrics.bits_per_dimension(0.0, Spec("vector", (4,), 5), discrete=False) == 0  # scaled, who knows how wide
 
 
 def test_bits_of_a_density_are_those_of_its_bins() -> None:
@@ -161,7 +162,7 @@ def test_knee() -> None:
     assert metrics.knee([50.0, 25.0, 12.0, 6.0], 100.0) == 4
     assert metrics.knee([50.0, 25.0, 12.0, 6.0], 100.0, enough=0.5) == 1
     assert metrics.knee([3.0, 2.0], 1.0) == 1  # nothing is explained
-    assert metrics.knee([10.0, 1.0, 5.0], 100.0) == 2  # errors that rise again
+    assert metrics.knee([10.0, 1.0, 50.0], 100.0) == 2  # errors that rise again
     with pytest.raises(SettingError, match="enough=0"):
         metrics.knee([1.0], 2.0, enough=0)
 

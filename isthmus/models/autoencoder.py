@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -133,7 +134,7 @@ class Autoencoder(Neural):
         network = self.network_
         x = network.likelihood.targets(x, moment.generator)
         z = self._outputs(_corrupted(x, *self._corruption(), moment.generator))  # (B, K)
-        kept = network.draw_kept(len(x), moment.generator)
+        kept = network.draw_kept(len(x), moment.progress, moment.generator)
         loss = network.error(network.decode(z, kept), x, kept)
         kind, weight = self._sparsity()
         if kind == "l1":
@@ -176,7 +177,7 @@ class Autoencoder(Neural):
         if given is None:
             return None, 0.0
         kind, amount = given if isinstance(given, (tuple, list)) and len(given) == 2 else (None, None)
-        counts = kind == "topk" and isinstance(amount, int) and not isinstance(amount, bool) and amount >= 1
+        counts = kind == "topk" and isinstance(amount, Integral) and not isinstance(amount, bool) and amount >= 1
         if not counts and not (kind == "l1" and _is_number(amount) and 0 < amount < math.inf):
             raise SettingError(
                 f"sparsity={given!r}: expected ('topk', k) with a whole k from 1, or ('l1', weight) with a weight above 0"
@@ -218,4 +219,4 @@ def _squared_jacobian(encoder: nn.Module, x: Tensor, generator: torch.Generator)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)

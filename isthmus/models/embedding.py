@@ -11,7 +11,8 @@ import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -27,9 +28,10 @@ from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.likelihoods import Likelihood, likelihood_from_json
 
-__all__ = ["BLOCK", "Embedding", "data_hash", "seed_from"]
+__all__ = ["BLOCK", "Embedding", "data_hash", "require_switch", "seed_from"]
 
 BLOCK = 256  # rows that are always computed together: see Embedding.encode
+MOST_LATENTS = 2**16  # beyond it nothing is squeezed, and the layers next to the code no longer fit
 LOG = logging.getLogger("isthmus")
 
 
@@ -109,16 +111,18 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Returns
         -------
-        self. An earlier fit is forgotten. Neither X nor the settings nor any global random state is changed.
+        self. An earlier fit is forgotten, unless this one fails: then it is as if it had not been tried. Neither X nor
+        the settings nor any global random state is changed.
 
         Raises
         ------
         DataError, FormatError : the items cannot be learned from; the message names the first bad one
         SettingError : a setting is out of range, or does not go with these items
         """
-        self._require_settings()
-        self._adopt(X)
-        return self._fit_stored(self.format_, self.format_.to_tensor(X), y)
+        with self._as_before_on_failure():
+            self._require_settings()
+            self._adopt(X)
+            return self._fit_stored(self.format_, self.format_.to_tensor(X), y)
 
     def _fit_stored(self, format: Format, stored: Tensor, y: Any = None) -> Self:
         """Learn from items already in the stored view of a fitted format."""
@@ -128,11 +132,22 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.history_["data"] = data_hash(stored)
         return self
 
+    @contextmanager
+    def _as_before_on_failure(self) -> Iterator[None]:
+        """Whatever stops a fit, the earlier one is still there, or NotFittedError is what the next call gives."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
     def _adopt(self, X: Any) -> None:
         """Fit the format, and remember what scikit-learn asks an estimator to remember of its input."""
         made = self._format_for(X).fit(X)
         if made.spec.kind == "vector":
-            validate_data(self, X, skip_check_array=True, reset=True)
+            self._compare(X, reset=True)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.n_features_in_ = made.spec.size
@@ -146,8 +161,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         k = self.latent_dim
         if k is None or k == "auto":
             return
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise SettingError(f"latent_dim={k!r}: expected a whole number from 1, 'auto', or None for the default")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= MOST_LATENTS:
+            raise SettingError(
+                f"latent_dim={k!r}: expected a whole number from 1 to {MOST_LATENTS}, 'auto', or None for the default"
+            )
 
     # ---- codes -------------------------------------------------------------------------------------------------------
 
@@ -181,7 +198,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ------
         DataError : of another width, or not finite
         """
-        return self.format_.from_tensor(self.format_.unscale(self._in_blocks(self._mode, self._codes(Z))))
+        modes = self._in_blocks(self._mode, self._codes(Z))
+        return self.format_.from_tensor(self.format_.unscale(modes))
 
     def reconstruct(self, X: Any) -> Any:
         """``decode(encode(X))``: what is left of the items after the bottleneck."""
@@ -349,6 +367,9 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                      if name.startswith("prior.")}  # fmt: skip
             model.prior_ = priors.prior_from_json(learned["prior"], saved)
             model._restore(learned["own"], own)
+            lengths = (model.prior_.latent_dim_, model.n_features_in_)
+            if lengths != (model.latent_dim_, model.format_.spec.size):
+                raise ValueError("the prior, the format and the lengths of codes and items do not go together")
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, (DamagedFileError, SettingError)):
                 raise
@@ -380,9 +401,16 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _stored(self, X: Any) -> Tensor:
         """Items to their stored view, checked against what was learned."""
         check_is_fitted(self, "format_")
-        if self.format_.spec.kind == "vector" and getattr(X, "ndim", 2) == 2 and not _sparse(X):
-            validate_data(self, X, skip_check_array=True, reset=False)
+        if self.format_.spec.kind == "vector" and getattr(X, "ndim", 0) == 2:
+            self._compare(X, reset=False)
         return self.format_.require(self.format_.to_tensor(X))
+
+    def _compare(self, X: Any, reset: bool) -> None:
+        """Number and names of columns as scikit-learn learns and checks them."""
+        try:
+            validate_data(self, X, skip_check_array=True, reset=reset)
+        except (TypeError, ValueError) as error:
+            raise FormatError(str(error)) from error
 
     def _codes(self, Z: Any) -> Tensor:
         check_is_fitted(self, "format_")
@@ -421,14 +449,22 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 pieces.append(function(block)[:kept].cpu())
         return torch.cat(pieces)
 
+    @property
+    def _n_features_out(self) -> int:
+        """What ``get_feature_names_out`` asks."""
+        return self.latent_dim_
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 
-def _sparse(X: Any) -> bool:
-    return hasattr(X, "toarray") or hasattr(X, "nnz")
+def require_switch(**settings: Any) -> None:
+    """SettingError for what is neither True nor False."""
+    for name, value in settings.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise SettingError(f"{name}={value!r}: expected True or False")
 
 
 def seed_from(random_state: Any) -> int:
@@ -450,5 +486,5 @@ def seed_from(random_state: Any) -> int:
 def data_hash(stored: Tensor) -> str:
     """Names a stored view, so that ``evaluate`` recognises the items that a model was fitted to."""
     digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
-    digest.update(np.ascontiguousarray(stored.numpy()).data)
+    digest.update(stored.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -6,6 +6,8 @@ Shapes: n items; B items of a batch; D... the axes of an item; K latents.
 from __future__ import annotations
 
 import copy
+import os
+import warnings
 from abc import abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -14,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import priors
-from isthmus.errors import SettingError
+from isthmus.errors import IsthmusWarning, SettingError
 from isthmus.likelihoods import Likelihood, likelihood_of
 from isthmus.metrics import knee
-from isthmus.models.embedding import Embedding, seed_from
+from isthmus.models.embedding import Embedding, require_switch, seed_from
 from isthmus.networks import network_for
 from isthmus.networks.coder import Coder
 from isthmus.training.device import device_of, reproducible
@@ -58,6 +60,14 @@ class Neural(Embedding):
     def _prior(self) -> priors.Prior:
         """The prior to fit to the codes after training."""
 
+    def _require_settings(self) -> None:
+        super()._require_settings()
+        require_switch(ordered=self.ordered)
+        if self.verbose is not None:
+            require_switch(verbose=self.verbose)
+        if self.checkpoint is not None and not isinstance(self.checkpoint, (str, os.PathLike)):
+            raise SettingError(f"checkpoint={self.checkpoint!r}: expected the path of a file, or None")
+
     def _chosen_likelihood(self) -> Likelihood:
         return likelihood_of(self.likelihood, self.format_)
 
@@ -92,7 +102,19 @@ class Neural(Embedding):
         )
         if self.latent_dim == "auto":
             self._read_knee(stored, seed)
-        self.prior_ = self._prior().fit(self._in_blocks(self._encode_stored, stored).numpy())
+        self.prior_ = self._fitted_prior(stored)
+
+    def _fitted_prior(self, stored: Tensor) -> priors.Prior:
+        """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""
+        try:
+            return self._prior().fit(self._in_blocks(self._encode_stored, stored).numpy())
+        except KeyboardInterrupt:
+            warnings.warn(
+                "interrupted while the prior was fitted: sample() draws from a Gaussian fitted to some of the codes",
+                IsthmusWarning,
+                stacklevel=5,
+            )
+            return priors.Gaussian().fit(self._in_blocks(self._encode_stored, stored[:SOME]).numpy())
 
     def _latents(self, elements: int) -> int:
         if self.latent_dim is None:
@@ -169,9 +191,14 @@ class Neural(Embedding):
                 "this model was trained with torch modules of its owner, and a file never holds code: "
                 "give them again, as load(path, network=(encoder, decoder))"
             )
-        self.network_ = self._built(int(learned["latents"]), self.likelihood_, 0)
-        self.network_.load_state_dict(tensors)
-        self.network_.eval()
+        # Without memory of its own until the tensors of the file are put in: a plan of absurd size costs nothing.
+        if not 1 <= self.latent_dim_ <= int(learned["latents"]):
+            raise ValueError(f"a code of {self.latent_dim_} from a network of {learned['latents']} latents")
+        own = self._plan["kind"] == "own"
+        with torch.device("cpu" if own else "meta"):
+            self.network_ = self._built(int(learned["latents"]), self.likelihood_, 0)
+        self.network_.load_state_dict(tensors, assign=not own)
+        self.network_.to(memory_format=torch.channels_last).eval()
 
 
 def _is_pair(network: Any) -> bool:

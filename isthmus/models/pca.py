@@ -25,13 +25,14 @@ from isthmus.formats.series import SeriesFormat
 from isthmus.formats.vectors import VectorFormat
 from isthmus.likelihoods import Gaussian
 from isthmus.metrics import knee
-from isthmus.models.embedding import Embedding
+from isthmus.models.embedding import Embedding, require_switch
 
 __all__ = ["PCA"]
 
 DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" stops looking
 PIECE = 2**21  # elements of the data made float at a time: 8 MiB, which stays in the cache
+LATER = ("latent_dim_", "likelihood_", "prior_", "noise_variance_", "history_")  # left by partial_fit until asked for
 WIDEST = 16_384  # elements of an item for which the covariance (2 GiB) is still formed
 
 
@@ -89,20 +90,34 @@ class PCA(Embedding):
         ------
         DataError : D is above 16,384, where the scatter matrix no longer fits
         """
-        if getattr(self, "_moments", None) is None:
-            self._require_settings()
-            self._adopt(X)
-            self.n_samples_, self._moments = 0, None
-        stored = self._stored(X)
-        _require_narrow(stored)
-        count, mean, scatter = _mean_and_scatter(self.format_, stored)
-        if self._moments is not None:
-            mean_before, scatter_before = self._moments
-            total, apart = self.n_samples_ + count, mean - mean_before
-            scatter += scatter_before + torch.outer(apart, apart) * (self.n_samples_ * count / total)
-            mean, count = mean_before + apart * (count / total), total
-        self.n_samples_, self._moments, self._solved = count, (mean, scatter), None
+        with self._as_before_on_failure():
+            if getattr(self, "_moments", None) is None:
+                self._require_settings()
+                self._adopt(X)
+                self.n_samples_, self._moments = 0, None
+            stored = self._stored(X)
+            _require_narrow(stored)
+            count, mean, scatter = _mean_and_scatter(self.format_, stored)
+            if self._moments is not None:
+                mean_before, scatter_before = self._moments
+                total, apart = self.n_samples_ + count, mean - mean_before
+                scatter += scatter_before + torch.outer(apart, apart) * (self.n_samples_ * count / total)
+                mean, count = mean_before + apart * (count / total), total
+            self.n_samples_, self._moments, self._solved = count, (mean, scatter), None
+            for name in LATER:
+                vars(self).pop(name, None)
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        """What ``partial_fit`` left to be worked out when it is asked for."""
+        if name in LATER and vars(self).get("_moments") is not None:
+            self._settle(self._spectrum)
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _require_settings(self) -> None:
+        super()._require_settings()
+        require_switch(whiten=self.whiten)
 
     def _format_for(self, X: Any) -> Format:
         made = super()._format_for(X)
@@ -138,7 +153,12 @@ class PCA(Embedding):
         k = self._wanted(len(spectrum.mean))
         if self.latent_dim == "auto":
             k = knee(spectrum.total - np.cumsum(spectrum.variances[:k]), spectrum.total)
-        self._solved = spectrum
+        self._solved, self.history_ = spectrum, {"items": self.n_samples_}
+        self._keep(k)
+
+    def _keep(self, k: int) -> None:
+        """The first k components, and noise in place of the others."""
+        spectrum = self._spectrum
         self.latent_dim_ = k
         left_out = len(spectrum.mean) - k
         remaining = max(spectrum.total - float(spectrum.variances[:k].sum()), 0.0)
@@ -147,7 +167,11 @@ class PCA(Embedding):
         self.likelihood_ = Gaussian(variance=self.noise_variance_)
         variances = np.ones(k) if self.whiten else spectrum.variances[:k]
         self.prior_ = _gaussian(np.maximum(variances, floor))
-        self.history_ = {"items": self.n_samples_}
+
+    def truncate(self, k: int) -> Self:
+        shorter = super().truncate(k)
+        shorter._keep(shorter.latent_dim_)  # what is left out now is noise
+        return shorter
 
     def untrained(self) -> Self:
         """K random orthonormal directions in place of the components: a baseline for any claim."""
@@ -275,7 +299,7 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
     total = torch.zeros(size, dtype=torch.float64)
     scatter = torch.zeros(size, size, dtype=torch.float64)
     for start in range(0, len(stored), rows):
-        piece = format.scale(stored[start : start + rows]).flatten(1).sub_(shift)
+        piece = format.scale(stored[start : start + rows]).flatten(1) - shift  # not in place: it may be the user's data
         piece = piece.double() if wide else piece
         total += piece.sum(0, dtype=torch.float64)
         scatter += piece.T @ piece

@@ -15,6 +15,7 @@ Shapes: n items; B items of a block; D... the axes of an item; K latents; S draw
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -122,7 +123,8 @@ class VAE(Neural):
         super()._require_settings()
         for name, most in (("beta", math.inf), ("free_bits", math.inf), ("kl_warm_up", 1.0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+            right = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+            if not right or not 0 <= value <= most:
                 raise SettingError(f"{name}={value!r}: expected a number from 0" + (" to 1" if most == 1 else ""))
 
     def _chosen_likelihood(self) -> Likelihood:
@@ -136,7 +138,7 @@ class VAE(Neural):
         x = network.likelihood.targets(x, moment.generator)
         mean, log_variance = self._posterior(x)  # (B, K) each
         noise = torch.randn(mean.shape, generator=moment.generator, device=mean.device)
-        kept = network.draw_kept(len(x), moment.generator)
+        kept = network.draw_kept(len(x), moment.progress, moment.generator)
         params = network.decode(mean + (0.5 * log_variance).exp() * noise, kept)
         kl = _kl(mean, log_variance)
         if kept is not None:  # coordinates that the decoder does not see cost nothing

@@ -15,9 +15,8 @@ from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
 from isthmus.networks.conv import ConvDecoder, ConvEncoder, grid_of
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
-from isthmus.networks.nested import Nested
 
-__all__ = ["Nested", "decoder_of", "encoder_of", "multiply_adds", "network_for"]
+__all__ = ["decoder_of", "encoder_of", "multiply_adds", "network_for"]
 
 Plan = dict[str, Any]
 SIZES = {"small": 0.5, "base": 1.0, "large": 2.0}  # factor on every width

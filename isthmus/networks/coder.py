@@ -16,7 +16,7 @@ from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
 from isthmus.likelihoods import Likelihood
 from isthmus.networks import decoder_of, encoder_of
-from isthmus.networks.nested import Nested
+from isthmus.networks.nested import Nested, WithLine
 
 __all__ = ["Coder"]
 
@@ -46,10 +46,10 @@ class Coder(nn.Module):
         """The module that a plan of ``network_for`` describes; ``codes`` is C."""
         encoder = encoder_of(plan, spec, codes * latent_dim)
         if not ordered:
-            decoder = decoder_of(plan, spec, latent_dim, likelihood.n_params)
-        else:
-            decoder = Nested(decoder_of(plan, spec, 2 * latent_dim, likelihood.n_params), latent_dim)
-        return cls(encoder, decoder, likelihood, latent_dim)
+            return cls(encoder, decoder_of(plan, spec, latent_dim, likelihood.n_params), likelihood, latent_dim)
+        decoder = decoder_of(plan, spec, 2 * latent_dim, likelihood.n_params)
+        encoder = WithLine(encoder, spec.shape, codes * latent_dim)
+        return cls(encoder, Nested(decoder, latent_dim), likelihood, latent_dim)
 
     @classmethod
     def of_modules(
@@ -74,7 +74,7 @@ class Coder(nn.Module):
                     f"your {word} turns a batch of shape {(2, *given)} into {got}; expected {(2, *wanted)}"
                     + (f" ({codes} numbers for each of {latent_dim} latents)" if word == "encoder" else "")
                 )
-        return cls(encoder, _Masked(decoder, latent_dim) if ordered else decoder, likelihood, latent_dim)
+        return cls(encoder, Nested(decoder, latent_dim, told=False) if ordered else decoder, likelihood, latent_dim)
 
     def decode(self, z: Tensor, kept: Tensor | None = None) -> Tensor:
         """Codes (B, k) to parameters (B, P, D...). Codes of k < K coordinates are the beginnings of whole ones.
@@ -87,9 +87,12 @@ class Coder(nn.Module):
             z = torch.cat([z, z.new_zeros(len(z), short)], dim=1)
         return self.decoder(z) if kept is None else self.decoder(z, kept)
 
-    def draw_kept(self, count: int, generator: torch.Generator) -> Tensor | None:
-        """How many coordinates each of ``count`` items is trained with, (B,) int64; None where nothing is ordered."""
-        return self.decoder.draw(count, generator) if isinstance(self.decoder, Nested) else None
+    def draw_kept(self, count: int, progress: Tensor, generator: torch.Generator) -> Tensor | None:
+        """How many coordinates each of ``count`` items is trained with, (B,) int64; None where nothing is ordered.
+
+        ``progress`` () from 0 to 1 is the share of the training that is done.
+        """
+        return self.decoder.draw(count, progress, generator) if isinstance(self.decoder, Nested) else None
 
     def error(self, params: Tensor, x: Tensor, kept: Tensor | None, rate: Tensor | float = 0.0) -> Tensor:
         """-log p(x | params) plus ``rate``, (B,); for ordered latents weighed by how hard each item's k is."""
@@ -100,17 +103,3 @@ class Coder(nn.Module):
             squared = (self.likelihood.mean(params) - x).flatten(1).square().sum(1).float()
         return self.decoder.weigh(losses, kept, squared)
 
-
-class _Masked(nn.Module):
-    """The user's own decoder, shown the first k coordinates and zeros."""
-
-    def __init__(self, decoder: nn.Module, latent_dim: int) -> None:
-        super().__init__()
-        self.decoder = decoder
-        self.latent_dim = latent_dim
-
-    def forward(self, z: Tensor, kept: Tensor | None = None) -> Tensor:
-        if kept is None:
-            return self.decoder(z)
-        places = torch.arange(1, self.latent_dim + 1, device=z.device)
-        return self.decoder(z * (places <= kept[:, None]).to(z.dtype))

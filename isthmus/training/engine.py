@@ -11,6 +11,7 @@ Rules that the loop keeps:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from isthmus.errors import TrainingError
 from isthmus.training import checkpoint
 from isthmus.training.bar import Bar
-from isthmus.training.device import autocast
+from isthmus.training.device import autocast, reproducible
 from isthmus.training.feed import Feed, seed_of
 
 __all__ = ["History", "Moment", "Objective", "train"]
@@ -119,9 +120,12 @@ def train(
     generator = torch.Generator(device)
     counted, next_look = 0, time.monotonic() + 0.25
 
+    drawn = contextlib.ExitStack()
+    drawn.enter_context(reproducible(seed))  # dropout in a module of the user's own takes no generator
     try:
         while epoch < epochs and not (budget is not None and time.monotonic() - begun >= budget):
             generator.manual_seed(seed_of(seed, epoch) ^ 0x5EED)
+            torch.random.default_generator.manual_seed(seed_of(seed, epoch))
             module.train()
             for batch in feed.batches(epoch, batch_size):
                 done = step / steps if budget is None else (time.monotonic() - begun) / budget
@@ -156,6 +160,8 @@ def train(
             if counted:
                 _require_finite(total, counted, epoch - 1, objectives)
             held_out = _measure(module, monitor, weights, averaged)
+            if not math.isfinite(held_out):
+                raise _not_finite("held-out loss", epoch, objectives, held_out)
             history["epoch"].append(epoch)
             history["loss"].append([float(value) / max(counted, 1) for value in total])
             history["held_out"].append(held_out)
@@ -177,6 +183,7 @@ def train(
     except KeyboardInterrupt:
         history["ended"] = "interrupted"
     finally:
+        drawn.close()
         if bar is not None:
             bar.close()
     if best is not None:
@@ -228,10 +235,14 @@ def _stalled(history: History, epochs: int, budget: float | None, patience: floa
 
 def _require_finite(total: Tensor, counted: int, epoch: int, objectives: Sequence[Objective]) -> None:
     if not bool(torch.isfinite(total).all()):
-        rates = ", ".join(f"{objective.rate:g}" for objective in objectives)
-        raise TrainingError(
-            f"the loss was no longer finite in epoch {epoch + 1}. The most likely cause is a learning rate too high for "
-            f"this network (peak {rates}): try rate={objectives[0].rate / 10:g}. Other causes: a module of your own "
-            "that divides by zero or takes a logarithm of zero, or an extreme value in the data "
-            f"(mean loss of the last {counted} steps: {[float(value) / max(counted, 1) for value in total]})"
-        )
+        means = [float(value) / max(counted, 1) for value in total]
+        raise _not_finite(f"mean loss of the last {counted} steps", epoch + 1, objectives, means)
+
+
+def _not_finite(what: str, epoch: int, objectives: Sequence[Objective], value: Any) -> TrainingError:
+    rates = ", ".join(f"{objective.rate:g}" for objective in objectives)
+    return TrainingError(
+        f"the loss was no longer finite in epoch {epoch}. The most likely cause is a learning rate too high for "
+        f"this network (peak {rates}): try rate={objectives[0].rate / 10:g}. Other causes: a module of your own "
+        f"that divides by zero or takes a logarithm of zero, or an extreme value in the data ({what}: {value})"
+    )

@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,8 @@ def fit_network(
     require_positive(epochs=epochs, batch_size=batch_size, rate=rate)
     learn_from, held_out = split(len(stored), seed)
     n_items = len(learn_from)
-    chosen = min(batch_size or batch_for(n_items), n_items)
-    peak = rate or RATE
+    chosen = min(int(batch_size or batch_for(n_items)), n_items)
+    peak = float(rate or RATE)
     in_epoch = max(n_items // chosen, 1)
     feed = ResidentFeed(stored[learn_from], format.scale, device, seed)
     watched = (stored[held_out] if len(held_out) else stored[:HELD_OUT]).to(device)
@@ -119,7 +120,7 @@ def fit_network(
         [Objective(lambda x, moment: loss(x, moment).mean(), parameters, peak)],
         feed,
         monitor,
-        epochs=epochs or (-(-steps_for(n_items, effort) // in_epoch) if seconds is None else 10**9),
+        epochs=int(epochs) if epochs else (-(-steps_for(n_items, effort) // in_epoch) if seconds is None else 10**9),
         batch_size=chosen,
         seed=seed,
         device=device,
@@ -146,7 +147,7 @@ def require_positive(**settings: Any) -> None:
     """SettingError for a number that is given and is not above zero; whole numbers for all but the rate."""
     for name, value in settings.items():
         whole = name != "rate"
-        right = isinstance(value, int) if whole else isinstance(value, (int, float))
+        right = isinstance(value, Integral if whole else Real)
         if value is not None and (isinstance(value, bool) or not right or not 0 < value < math.inf):
             kind = "a whole number from 1" if whole else "a number above 0"
             raise SettingError(f"{name}={value!r}: expected {kind}, or None for the default")
@@ -154,5 +155,5 @@ def require_positive(**settings: Any) -> None:
 
 def _fingerprint(stored: Tensor, settings: Any, seed: int) -> str:
     digest = hashlib.sha256(json.dumps([str(settings), seed, list(stored.shape), str(stored.dtype)]).encode())
-    digest.update(stored.contiguous().numpy().tobytes())
+    digest.update(stored.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
