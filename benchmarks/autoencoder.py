@@ -24,4 +24,5 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
     name = "autoencoder" if budget is None else f"autoencoder-{budget}"
     table.write(name, "MNIST, 30 latents" + ("" if budget is None else f", budget={budget}"),
                 "60,000 training images, of which `fit` holds out 5,000; error of the 10,000 test images, "
-                "||x - x~||^2 summed over 784 pixels in [0, 1], the decoder's own output, not rounded to 8 bits.", rows)  # fmt: skip
+                "||x - x~||^2 summed over 784 pixels in [0, 1], the decoder's own output, not rounded to 8 bits.",
+                rows)  # fmt: skip

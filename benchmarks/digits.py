@@ -17,7 +17,7 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
         models = [im.PCA(16), im.Autoencoder(16, random_state=seed, budget=budget),
                   im.VAE(16, random_state=seed, budget=budget)]  # fmt: skip
         for model in models:
-            _, wall, cpu = table.timed(lambda model=model: model.fit(X[train]))
+            _, wall, cpu = table.timed(lambda model=model, train=train: model.fit(X[train]))
             row = im.compare([model], X[test], y[test], train=X[train]).rows[0]
             found.setdefault(type(model).__name__, []).append(row | {"wall": wall, "cpu": cpu})
     rows = []
@@ -26,4 +26,5 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
         rows.append({"model": name} | {heading: table.spread([run[key] for run in runs])
                                        for heading, key in figures.items() if key in runs[0]})  # fmt: skip
     table.write("digits", "Digits, 16 latents, default settings",
-                "1,797 images of 8 x 8, a fifth held out by the seed; median (least to most) over the seeds.", rows)  # fmt: skip
+                "1,797 images of 8 x 8, a fifth held out by the seed; median (least to most) over the seeds.",
+                rows)  # fmt: skip

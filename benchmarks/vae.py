@@ -19,10 +19,11 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
         elbo = model.elbo(test)
         rows.append({"seed": seed, "NLL, 200 samples": f"{nll.mean():.2f} ± {nll.std() / len(nll) ** 0.5:.2f}",
                      "-ELBO": float(elbo.total.mean()), "reconstruction": float(elbo.reconstruction.mean()),
-                     "KL": float(elbo.kl.mean()), "active": int((model.encode(test).var(0) > 0.01).sum()),
+                     "KL": float(elbo.kl.mean()),
+                     "active": int((model.encode(test).var(0) > 0.01).sum()),
                      "fit s": round(wall), "CPU s": round(cpu), "epochs": model.history_["epoch"][-1]})  # fmt: skip
     name = "vae" if budget is None else f"vae-{budget}"
     table.write(name, "Dynamically binarised MNIST, 40 latents" + ("" if budget is None else f", budget={budget}"),
-                "60,000 training images, of which `fit` holds out 5,000; grey values redrawn as black or white at every "
-                "step (Salakhutdinov & Murray 2008). The 10,000 test images binarised once with seed 0. Nats per image; "
+                "60,000 training images, of which `fit` holds out 5,000; grey values redrawn as black or white at "
+                "every step (Salakhutdinov & Murray 2008). The 10,000 test images binarised once with seed 0. Nats per image; "
                 "± is the standard error over images.", rows)  # fmt: skip

@@ -30,7 +30,6 @@ from isthmus.training.recipe import split
 __all__ = ["Report", "compare", "evaluate"]
 
 Baseline = Callable[[Tensor], tuple[Tensor, np.ndarray]]  # stored items: their means, scaled, and -log p(x)
-
 ROWS = 4096  # items made float at a time
 FOLDS = 5  # for baselines where no training items are given
 NEIGHBOURS = 5  # for trustworthiness and k-NN accuracy
@@ -157,8 +156,7 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
             rows.append(_of_errors("untrained", model.latent_dim_, x, bare, form)[0])
         if isinstance(model, PCA) and _same_view(model.format_, form) and _has_learned(model, part.learn_from):
             pca_errors[model.latent_dim_] = error  # no need to fit the same again
-    others = sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)} - set(pca_errors))
-    for k in others:
+    for k in sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)} - set(pca_errors)):
         means, nats = _cross_fitted(partial(_pca, form=form, k=k), part.learn_from, stored[0])
         row, pca_errors[k] = _of_errors("PCA, same size", k, x, means, form)
         rows.append(row | _of_nats(nats, "density", kinds[0], form))
@@ -237,10 +235,8 @@ def _through(model: Embedding, stored: Tensor, reference: Format) -> tuple[np.nd
     means = model._in_blocks(model._mean, codes).float()
     if not _same_view(model.format_, reference):
         if model.format_.spec.shape != reference.spec.shape:
-            raise FormatError(
-                f"models of different items cannot be compared: {reference.spec} and {model.format_.spec}. "
-                "Fit them with the same format="
-            )
+            both = f"{reference.spec} and {model.format_.spec}"
+            raise FormatError(f"models of different items do not compare: {both}. Fit them with the same format=")
         means = reference.scale(model.format_.unscale(means))
     return codes.numpy(), means
 
@@ -248,11 +244,10 @@ def _through(model: Embedding, stored: Tensor, reference: Format) -> tuple[np.nd
 def _of_errors(name: str, k: int, x: Tensor, means: Tensor, form: Format) -> tuple[dict[str, Any], np.ndarray]:
     """The beginning of a row, and the squared error of each item."""
     error = metrics.squared_error(x, means)
-    row: dict[str, Any] = {"model": name, "latents": int(k), "squared_error": float(error.mean()),
-           "distance": float(metrics.l2_distance(x, means).mean())}  # fmt: skip
-    mse = float(metrics.mse(x, means).mean())
-    images = {"psnr": -10 * math.log10(max(mse, 1e-20))} if form.spec.kind == "image" else {}  # 200 dB is exact
-    return row | {"mse": mse} | images, error
+    distance, mse = float(metrics.l2_distance(x, means).mean()), float(metrics.mse(x, means).mean())
+    row = {"model": name, "latents": int(k), "squared_error": float(error.mean()), "distance": distance, "mse": mse}
+    decibels = {"psnr": -10 * math.log10(max(mse, 1e-20))} if form.spec.kind == "image" else {}  # 200 dB is exact
+    return row | decibels, error
 
 
 def _of_codes(model: Embedding, codes: np.ndarray, x: Tensor, labels: np.ndarray | None) -> dict[str, Any]:
@@ -331,9 +326,8 @@ def _cross_fitted(learned: Callable[[Tensor], Baseline], learn_from: Tensor | No
     if learn_from is not None:
         return learned(learn_from)(stored)
     order = torch.randperm(len(stored), generator=torch.Generator().manual_seed(0))
-    pieces = []
-    for fold in order.tensor_split(min(FOLDS, len(stored))):
-        pieces.append(learned(stored[~torch.isin(torch.arange(len(stored)), fold)])(stored[fold]))
+    folds = order.tensor_split(min(FOLDS, len(stored)))
+    pieces = [learned(stored[~torch.isin(torch.arange(len(stored)), fold)])(stored[fold]) for fold in folds]
     back = order.argsort()
     return torch.cat([means for means, _ in pieces])[back], np.concatenate([nats for _, nats in pieces])[back.numpy()]
 
@@ -370,14 +364,12 @@ def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool) -> lis
         mend = "Lower beta, give free_bits=0.1, or train longer" if vae else "Lower rate, or train longer"
         lines.append(f"{name}: all latents have collapsed, codes carry nothing. {mend}")
     elif 0 < active < model.latent_dim_ and not isinstance(model, PCA):
-        wake = "; or free_bits=0.1 wakes them" if vae else ""
-        unused = f"{model.latent_dim_ - active} of {model.latent_dim_} latents are unused"
-        lines.append(f"{name}: {unused}. latent_dim={active} would do as well{wake}")
-    history = model.history_
-    ended, epochs = history.get("ended"), history.get("epoch") or [None]
+        unused = f"{name}: {model.latent_dim_ - active} of {model.latent_dim_} latents are unused"
+        lines.append(f"{unused}. latent_dim={active} would do as well" + "; or free_bits=0.1 wakes them" * vae)
+    history, ended, epochs = model.history_, model.history_.get("ended"), model.history_.get("epoch") or [None]
     if ended == "early":
-        lines.append(f"{name}: stopped early, its best epoch was {history['best_epoch']} of {epochs[-1]}: it began to "
-                     "learn its items by heart. More items or a smaller size would let it go on")  # fmt: skip
+        best = f"{name}: stopped early, its best epoch was {history['best_epoch']} of {epochs[-1]}"
+        lines.append(f"{best}: it began to learn its items by heart. More items or a smaller size would let it go on")
     if ended in ("budget", "interrupted") and history.get("best_epoch") == epochs[-1]:
         lines.append(f"{name}: training was cut off while still getting better; more time would help")
     return lines

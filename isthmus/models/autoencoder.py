@@ -180,7 +180,8 @@ class Autoencoder(Neural):
         counts = kind == "topk" and isinstance(amount, Integral) and not isinstance(amount, bool) and amount >= 1
         if not counts and not (kind == "l1" and _is_number(amount) and 0 < amount < math.inf):
             raise SettingError(
-                f"sparsity={given!r}: expected ('topk', k) with a whole k from 1, or ('l1', weight) with a weight above 0"
+                f"sparsity={given!r}: expected ('topk', k) with a whole k from 1, or ('l1', weight) with a weight "
+                "above 0"
             )
         if self._ordered:
             raise SettingError("sparsity and ordered latents contradict each other: one leaves out latents of an "

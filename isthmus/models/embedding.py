@@ -139,8 +139,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     def _adopt(self, X: Any) -> None:
@@ -317,7 +317,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         FileError : the file cannot be written; one that was there before is still there
         """
         check_is_fitted(self, "format_")
-        prior = {f"prior.{name}": array for name, array in self.prior_.arrays().items()}
+        tensors: dict[str, Any] = dict(self._tensors())
+        tensors |= {f"prior.{name}": array for name, array in self.prior_.arrays().items()}
         learned = {
             "latent_dim": self.latent_dim_,
             "n_features_in": self.n_features_in_,
@@ -328,8 +329,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             "own": self._learned(),
         }
         model = {"model": self.word, "settings": self._settings(), "learned": learned}
-        store.write(path, model=model, format=self.format_.to_json(), tensors=self._tensors() | prior,
-                    card=self._card(report))  # fmt: skip
+        store.write(path, model=model, format=self.format_.to_json(), tensors=tensors, card=self._card(report))
         return Path(path)
 
     def _settings(self) -> dict[str, Any]:
@@ -352,8 +352,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         try:
             settings, learned = contents.model["settings"], contents.model["learned"]
             known = cls._get_param_names()
-            values = {name: tuple(v["tuple"]) if isinstance(v, dict) and "tuple" in v else v
-                      for name, v in settings.items() if name in known and not (isinstance(v, dict) and "object" in v)}  # fmt: skip
+            values = {name: _setting(saved) for name, saved in settings.items() if name in known}
+            values = {name: value for name, value in values.items() if value is not Ellipsis}
             model = cls(**(values | given))
             model.format_ = format_from_json(contents.format)
             model.likelihood_ = likelihood_from_json(learned["likelihood"])
@@ -381,7 +381,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         history = self.history_
         lines = [f"# {type(self).__name__}, {self.latent_dim_} latents", "", f"- items: {self.format_.spec}"]
         if history.get("items"):
-            lines.append(f"- learned from {history['items']} items, {history.get('held_out_items', 0)} of them held out")
+            held_out = history.get("held_out_items", 0)
+            lines.append(f"- learned from {history['items']} items, {held_out} of them held out")
         if history.get("held_out"):
             best = min(history["held_out"])
             lines.append(
@@ -458,6 +459,13 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _setting(saved: Any) -> Any:
+    """A setting as ``_settings`` wrote it; Ellipsis for an object, which no file holds: the default stands for it."""
+    if not isinstance(saved, dict):
+        return saved
+    return tuple(saved["tuple"]) if "tuple" in saved else ...
 
 
 def require_switch(**settings: Any) -> None:

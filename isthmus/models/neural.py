@@ -198,7 +198,10 @@ class Neural(Embedding):
         with torch.device("cpu" if own else "meta"):
             self.network_ = self._built(int(learned["latents"]), self.likelihood_, 0)
         self.network_.load_state_dict(tensors, assign=not own)
-        self.network_.to(memory_format=torch.channels_last).eval()
+        for parameter in self.network_.parameters():  # as training left them: a layout of its own has sums of its own
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self.network_.eval()
 
 
 def _is_pair(network: Any) -> bool:

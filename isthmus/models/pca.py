@@ -74,6 +74,8 @@ class PCA(Embedding):
     """
 
     word: ClassVar[str] = "pca"
+    _moments: tuple[Tensor, Tensor] | None  # mean and scatter of the pieces of partial_fit
+    _solved: _Spectrum | None
 
     def __init__(self, latent_dim: int | str | None = None, *, whiten: bool = False, format: Any = None) -> None:
         self.latent_dim = latent_dim
@@ -105,7 +107,7 @@ class PCA(Embedding):
                 mean, count = mean_before + apart * (count / total), total
             self.n_samples_, self._moments, self._solved = count, (mean, scatter), None
             for name in LATER:
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -141,7 +143,7 @@ class PCA(Embedding):
             return min(DEFAULT_LATENTS, possible)
         if self.latent_dim == "auto":
             return min(MOST_LATENTS, possible)
-        if self.latent_dim > possible:
+        if int(self.latent_dim) > possible:
             raise SettingError(
                 f"latent_dim={self.latent_dim} is above what is possible: {self.n_samples_} items of {dimensions} "
                 f"elements have at most {possible} principal components"
@@ -162,7 +164,8 @@ class PCA(Embedding):
         self.latent_dim_ = k
         left_out = len(spectrum.mean) - k
         remaining = max(spectrum.total - float(spectrum.variances[:k].sum()), 0.0)
-        floor = max(spectrum.total, 1e-30) * 1e-12 / len(spectrum.mean)  # an exact fit has no noise; a density needs some
+        # An exact fit has no noise, and a density needs some.
+        floor = max(spectrum.total, 1e-30) * 1e-12 / len(spectrum.mean)
         self.noise_variance_ = max(remaining / left_out if left_out else 0.0, floor)
         self.likelihood_ = Gaussian(variance=self.noise_variance_)
         variances = np.ones(k) if self.whiten else spectrum.variances[:k]
@@ -185,8 +188,11 @@ class PCA(Embedding):
     def _spectrum(self) -> _Spectrum:
         check_is_fitted(self, "format_")
         if self._solved is None:
+            assert self._moments is not None
             mean, scatter = self._moments
-            self._settle(_from_covariance(mean, scatter, self.n_samples_, self._wanted(len(mean))))
+            spectrum = _from_covariance(mean, scatter, self.n_samples_, self._wanted(len(mean)))
+            self._settle(spectrum)
+            return spectrum
         return self._solved
 
     @property
@@ -232,8 +238,7 @@ class PCA(Embedding):
         spread = np.sqrt(np.maximum(spectrum.variances[:k], 1e-30)) if self.whiten else np.ones(k)
         forward = spectrum.components[:k].T / spread
         backward = spectrum.components[:k] * spread[:, None]
-        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
-                     for a in (spectrum.mean, forward, backward))  # fmt: skip
+        return _float32(spectrum.mean), _float32(forward), _float32(backward)
 
     def _log_likelihood(self, x: Tensor) -> Tensor:
         """Tipping & Bishop 1999, eq. 4: the density of a Gaussian whose covariance is W W' + sigma^2 I."""
@@ -267,6 +272,10 @@ class PCA(Embedding):
         self._moments = None
         self._solved = _Spectrum(**arrays, total=float(learned["total"]), rank=int(learned["rank"]))
         self.n_samples_, self.noise_variance_ = int(learned["n_samples"]), float(learned["noise_variance"])
+
+
+def _float32(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _gaussian(variances: np.ndarray) -> priors.Gaussian:

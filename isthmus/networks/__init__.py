@@ -37,7 +37,8 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
 
     The formulas, D being the elements of an item:
 
-    - mlp: H = 16 sqrt(D), between 32 and 1024, and no more than 4 sqrt(n_items) but at least 32; hidden layers H, H / 2.
+    - mlp: H = 16 sqrt(D), between 32 and 1024, and no more than 4 sqrt(n_items) but at least 32; hidden layers of H
+      and H / 2.
     - conv: patches of p a side, p = sqrt(h w) / 8 rounded up (t / 64 for series), so that the grid has about 64 cells;
       cells of W = twice the elements of a patch, a multiple of 16 between 32 and 128; 2 residual blocks each way;
       a dense layer of 256 or 4 latent_dim, whichever is more.
@@ -113,5 +114,3 @@ def multiply_adds(module: nn.Module) -> int:
 
 def _round_to(value: float, multiple: int) -> int:
     return max(multiple, int(value / multiple + 0.5) * multiple)
-
-

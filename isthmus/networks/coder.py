@@ -1,7 +1,7 @@
 """What is learned by gradient, as one module: an encoder, a decoder and a likelihood.
 
-Shapes: B items of a batch; D... the axes of an item; K latents; P parameters an element; C numbers that an encoder gives
-for each latent (1 for a code, 2 for a Gaussian's mean and log-variance).
+Shapes: B items of a batch; D... the axes of an item; K latents; P parameters an element; C numbers that an encoder
+gives for each latent (1 for a code, 2 for a Gaussian's mean and log-variance).
 """
 
 from __future__ import annotations
@@ -97,9 +97,8 @@ class Coder(nn.Module):
     def error(self, params: Tensor, x: Tensor, kept: Tensor | None, rate: Tensor | float = 0.0) -> Tensor:
         """-log p(x | params) plus ``rate``, (B,); for ordered latents weighed by how hard each item's k is."""
         losses = self.likelihood.loss(params, x) + rate
-        if kept is None:
+        if kept is None or not isinstance(self.decoder, Nested):
             return losses
         with torch.no_grad():
             squared = (self.likelihood.mean(params) - x).flatten(1).square().sum(1).float()
         return self.decoder.weigh(losses, kept, squared)
-

@@ -69,7 +69,8 @@ class Residual(nn.Module):
         self.first = _conv(sides, width, width)
         self.second = _conv(sides, width, width)
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        if self.second.bias is not None:
+            nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.silu(self.first(F.silu(x))))
@@ -78,7 +79,9 @@ class Residual(nn.Module):
 def _conv(sides: int, inputs: int, outputs: int) -> nn.Conv1d | nn.Conv2d:
     if sides == 1:
         return nn.Conv1d(inputs, outputs, 3, padding=1)
-    return nn.Conv2d(inputs, outputs, 3, padding=1).to(memory_format=torch.channels_last)
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+    return conv
 
 
 def _to_patches(x: Tensor, patch: int) -> Tensor:

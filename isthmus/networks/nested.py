@@ -1,7 +1,7 @@
 """Ordered latents: the first k coordinates of a code are a good code for every k.
 
-Rippel, Gelbart & Adams 2014 (nested dropout); Kusupati et al. 2022 (Matryoshka representations). A bare mask on the code
-costs much; what closes most of the gap, with figures, is in dev/LOG.md: the decoder is told k, errors are weighed by
+Rippel, Gelbart & Adams 2014 (nested dropout); Kusupati et al. 2022 (Matryoshka representations). A bare mask on the
+code costs much. What closes most of the gap, with figures in dev/LOG.md: the decoder is told k, errors are weighed by
 how hard their k is, the code grows while training, and a straight line runs beside the encoder.
 """
 
@@ -47,6 +47,8 @@ class Nested(nn.Module):
     latent_dim : K, length of the whole code
     told : False for a decoder of the user's own, which knows of no k and sees zeros alone
     """
+
+    errors: Tensor
 
     def __init__(self, decoder: nn.Module, latent_dim: int, told: bool = True) -> None:
         super().__init__()

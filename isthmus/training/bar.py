@@ -26,7 +26,7 @@ class Bar:
 
     def show(self, done: float, loss: float, seconds: float) -> None:
         """``done`` from 0 to 1; ``loss`` a training loss; ``seconds`` since the start."""
-        if not self.wanted or seconds < 2 and self.progress is None:
+        if not self.wanted or (seconds < 2 and self.progress is None):
             return
         if self.progress is None:
             self.progress, self.task = _drawn(self.title)

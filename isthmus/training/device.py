@@ -62,5 +62,5 @@ def reproducible(seed: int) -> Iterator[None]:
     PyTorch's layers draw their first weights from the global generator and take no other.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield

@@ -29,7 +29,8 @@ from isthmus.training.feed import Feed, seed_of
 
 __all__ = ["History", "Moment", "Objective", "train"]
 
-History = dict[str, Any]  # "epoch", "loss", "held_out", "seconds": lists of equal length; "best_epoch", "ended": scalars
+# "epoch", "loss", "held_out", "seconds" are lists of equal length; "best_epoch" and "ended" are scalars
+History = dict[str, Any]
 
 
 class Moment(NamedTuple):
@@ -125,7 +126,7 @@ def train(
     try:
         while epoch < epochs and not (budget is not None and time.monotonic() - begun >= budget):
             generator.manual_seed(seed_of(seed, epoch) ^ 0x5EED)
-            torch.random.default_generator.manual_seed(seed_of(seed, epoch))
+            torch.default_generator.manual_seed(seed_of(seed, epoch))
             module.train()
             for batch in feed.batches(epoch, batch_size):
                 done = step / steps if budget is None else (time.monotonic() - begun) / budget

@@ -50,7 +50,7 @@ def batch_for(n_items: int) -> int:
 
 
 def split(n_items: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of the items to learn from, and of those held out: a tenth, at most 5,000, none of fewer than 20 items."""
+    """Indices of the items to learn from and of those held out: a tenth, at most 5,000, none of fewer than 20."""
     held = min(n_items // 10, HELD_OUT) if n_items >= 20 else 0
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed_of(seed, -1)))
     return order[held:].sort().values, order[:held].sort().values
