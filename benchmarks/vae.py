@@ -25,5 +25,5 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
     name = "vae" if budget is None else f"vae-{budget}"
     table.write(name, "Dynamically binarised MNIST, 40 latents" + ("" if budget is None else f", budget={budget}"),
                 "60,000 training images, of which `fit` holds out 5,000; grey values redrawn as black or white at "
-                "every step (Salakhutdinov & Murray 2008). The 10,000 test images binarised once with seed 0. Nats per image; "
-                "± is the standard error over images.", rows)  # fmt: skip
+                "every step (Salakhutdinov & Murray 2008). The 10,000 test images binarised once with seed 0. Nats per "
+                "image; ± is the standard error over images.", rows)  # fmt: skip

@@ -353,8 +353,6 @@ def _fetched(name: str, remote: Remote) -> Path:
                 if reason is None:
                     return target
                 tried.append(f"\n  {mirror}{remote.name}: {reason}")
-    except (FileError, DownloadError):
-        raise
     except OSError as error:
         text = f"{cache}, the cache, cannot be used: {error.strerror or error}"
         raise FileError(f"{text}. Set ISTHMUS_CACHE to a folder that you may write to, or {mend}") from error

@@ -111,8 +111,7 @@ def evaluate(model: Embedding, X: Any, y: Any = None, *, train: Any = None) -> R
     Raises
     ------
     DataError : fewer than two items, or labels of another length
-    SettingError : not a model of Isthmus
-    sklearn.exceptions.NotFittedError : before ``fit``
+    SettingError, sklearn.exceptions.NotFittedError : not a model of Isthmus, or not a fitted one
     """
     return _report([_model(model)], X, y, train, alone=True)
 
@@ -360,10 +359,10 @@ def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool) -> lis
     lines, active, vae = [], row["active"], isinstance(model.prior_, StandardNormal)
     if seen:
         lines.append(f"{name} has learned from items that it is measured on: its figures are too good")
-    if active == 0 and row.get("explained") is not None:
+    if active == 0 and "explained" in row:
         mend = "Lower beta, give free_bits=0.1, or train longer" if vae else "Lower rate, or train longer"
         lines.append(f"{name}: all latents have collapsed, codes carry nothing. {mend}")
-    elif 0 < active < model.latent_dim_ and not isinstance(model, PCA):
+    elif active < model.latent_dim_ and row.get("explained", 0) >= NOTHING and not isinstance(model, PCA):
         unused = f"{name}: {model.latent_dim_ - active} of {model.latent_dim_} latents are unused"
         lines.append(f"{unused}. latent_dim={active} would do as well" + "; or free_bits=0.1 wakes them" * vae)
     history, ended, epochs = model.history_, model.history_.get("ended"), model.history_.get("epoch") or [None]

@@ -188,7 +188,7 @@ def put_archive(own: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_cifar10_from_the_archive(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    link.type, link.linkname, link.size = tarfile.SYMTYPE, "/etc/passwd", datasets.RECORD
     outside = tarfile.TarInfo("../../outside.bin")
     put_archive(own, archive(BATCHES | {"readme.html": b"hello"}, link, outside), monkeypatch)
     before = sorted(tmp_path.rglob("*"))

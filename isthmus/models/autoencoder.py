@@ -126,7 +126,7 @@ class Autoencoder(Neural):
                 "autoencoder to learn structure, it can copy each element into a latent of its own. Give corruption=, "
                 "sparsity= or contraction= to make an overcomplete code worth having, or fewer latents",
                 IsthmusWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         super()._learn(stored, y)
 

@@ -373,7 +373,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, (DamagedFileError, SettingError)):
                 raise
-            raise DamagedFileError(f"the file is not a {cls.word} model as Isthmus writes them: {error}") from error
+            raise DamagedFileError(f"the file is no {cls.word} model as Isthmus writes them: {error}") from error
         return model
 
     def _card(self, report: Any) -> str:

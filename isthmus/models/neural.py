@@ -191,13 +191,18 @@ class Neural(Embedding):
                 "this model was trained with torch modules of its owner, and a file never holds code: "
                 "give them again, as load(path, network=(encoder, decoder))"
             )
-        # Without memory of its own until the tensors of the file are put in: a plan of absurd size costs nothing.
         if not 1 <= self.latent_dim_ <= int(learned["latents"]):
             raise ValueError(f"a code of {self.latent_dim_} from a network of {learned['latents']} latents")
+        # Without memory of its own until the tensors of the file are put in: a plan of absurd size costs nothing.
         own = self._plan["kind"] == "own"
         with torch.device("cpu" if own else "meta"):
             self.network_ = self._built(int(learned["latents"]), self.likelihood_, 0)
-        self.network_.load_state_dict(tensors, assign=not own)
+        try:
+            self.network_.load_state_dict(tensors, assign=not own)
+        except RuntimeError as error:
+            if not own:
+                raise
+            raise SettingError(f"network=: these modules are not those that this file was trained with: {error}") from error
         for parameter in self.network_.parameters():  # as training left them: a layout of its own has sums of its own
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

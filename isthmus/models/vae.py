@@ -220,11 +220,23 @@ class VAE(Neural):
     def _elbo_parts(self, x: Tensor) -> Tensor:
         """One block to (B, 2): reconstruction and KL."""
         mean, deviation = self._moments(x)
-        half = torch.from_numpy(np.random.default_rng(0).standard_normal((DRAWS // 2, self.latent_dim_), np.float32))
         reconstruction = torch.zeros(BLOCK, device=x.device)
-        for noise in torch.cat([half, -half]).to(x.device):
+        for noise in _draws(self.latent_dim_).to(x.device):
             reconstruction += self.likelihood_.loss(self._decode(mean + deviation * noise), x) / DRAWS
         return torch.stack([reconstruction, _kl(mean, 2 * deviation.log()).sum(1)], dim=1)
+
+
+def _draws(latents: int) -> Tensor:
+    """DRAWS standard normal vectors (DRAWS, K) whose means are exactly 0 and whose variances are exactly 1.
+
+    The same few draws serve all items, so a chance excess of variance would not average out: the bound would be off by
+    some nats. Without correlations too, as far as so few vectors can be.
+    """
+    half = np.random.default_rng(0).standard_normal((DRAWS // 2, latents))
+    left, _, right = np.linalg.svd(half, full_matrices=False)
+    half = left @ right
+    half /= np.sqrt(np.square(half).mean(0))
+    return torch.from_numpy(np.concatenate([half, -half])).float()
 
 
 def _kl(mean: Tensor, log_variance: Tensor) -> Tensor:

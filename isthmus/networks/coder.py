@@ -66,14 +66,19 @@ class Coder(nn.Module):
         ):
             try:
                 with torch.no_grad():
-                    got = tuple(module(torch.zeros(2, *given)).shape)
+                    output = module(torch.zeros(2, *given))
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 raise SettingError(f"your {word} fails on a batch of shape {(2, *given)}: {error}") from error
+            if not isinstance(output, Tensor):
+                raise SettingError(f"your {word} gives a {type(output).__name__}; expected one tensor {(2, *wanted)}")
+            got = tuple(output.shape)
             if got != (2, *wanted):
                 raise SettingError(
                     f"your {word} turns a batch of shape {(2, *given)} into {got}; expected {(2, *wanted)}"
                     + (f" ({codes} numbers for each of {latent_dim} latents)" if word == "encoder" else "")
                 )
+        if not any(parameter.requires_grad for module in (encoder, decoder) for parameter in module.parameters()):
+            raise SettingError("network=: your modules have nothing to learn, no parameter of theirs takes a gradient")
         return cls(encoder, Nested(decoder, latent_dim, told=False) if ordered else decoder, likelihood, latent_dim)
 
     def decode(self, z: Tensor, kept: Tensor | None = None) -> Tensor:
