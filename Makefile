@@ -14,7 +14,7 @@ test: lint
 lint: .venv/.ready
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
 
 bench: .venv/.ready

@@ -35,7 +35,7 @@ FOLDS = 5  # for baselines where no training items are given
 NEIGHBOURS = 5  # for trustworthiness and k-NN accuracy
 ASKED = 10_000  # items among which k-NN accuracy is measured: 100 million distances, seconds
 WIDE, FEW = 4096, 2000  # beyond so many elements, PCA as a baseline learns from so many items: minutes become seconds
-CLOSE = 0.02  # share of PCA's error below which a difference is of no use, however certain
+CLOSE = 0.05  # share of PCA's error (0.2 dB) below which a difference is of no use, however certain
 NOTHING = 0.01  # share of the mean's error that a model must take away to have learned anything
 COLUMNS = {  # name in the report: heading, format
     "model": ("", "s"),
@@ -136,8 +136,10 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
     everything = [model._stored(X) for model in models]
     labels = _labels(y, len(everything[0]))
     part = _part(models, everything, None if train is None else first._stored(train))
-    labels = None if labels is None else labels[part.keep.numpy()]
-    stored = [tensor[part.keep] for tensor in everything]
+    stored, labels = (
+        [tensor[part.keep] for tensor in everything],
+        labels if labels is None else labels[part.keep.numpy()],
+    )
     form, x = first.format_, first.format_.scale(stored[0])
     kinds = [_kind_of_nats(model, form) for model in models]
 
@@ -306,8 +308,7 @@ def _mean(items: Tensor, form: Format) -> Baseline:
     total, squares = torch.zeros(form.spec.shape, dtype=torch.float64), 0.0
     for piece in items.split(ROWS):
         x = form.scale(piece).double()
-        total += x.sum(0)
-        squares += float(x.square().sum())
+        total, squares = total + x.sum(0), squares + float(x.square().sum())
     mean = total / len(items)
     variance = squares / (len(items) * form.spec.size) - float(mean.square().mean())
     normal = Gaussian(max(variance, 1e-12))
@@ -335,7 +336,7 @@ def _cross_fitted(learned: Callable[[Tensor], Baseline], learn_from: Tensor | No
 
 
 def _verdict(name: str, error: np.ndarray, pca: np.ndarray | None, nothing: np.ndarray, zero: float) -> str:
-    """One sentence. Differences count where they are above two standard errors and 2 % of PCA's error."""
+    """One sentence. Differences count where they are above two standard errors and 5 % of PCA's error."""
     if nothing.mean() <= zero:
         return f"{name} has learned nothing, for these items are all alike."
     explained = 1 - error.mean() / nothing.mean()

@@ -130,6 +130,32 @@ class threads_set:  # noqa: N801
         torch.set_num_threads(self.before)
 
 
+@pytest.mark.parametrize(("d", "k"), [(17, 5), (10, 6), (9, 2), (11, 10)])
+def test_the_same_bits_wherever_the_item_stands(word: str, d: int, k: int) -> None:
+    """Narrow products are where libraries sum in an order that depends on the row's place."""
+    items = np.random.default_rng(5).standard_normal((300, d))
+    model = made(word, latent_dim=k, **({"network": "linear"} if word in NEURAL else {})).fit(items)
+    codes, back, scores = model.encode(items), model.reconstruct(items), model.score_samples(items)
+    for shift in (1, 2, 7, 255):
+        turned = np.roll(items, -shift, 0)
+        assert_array_equal(model.encode(turned), np.roll(codes, -shift, 0))
+        assert_array_equal(model.reconstruct(turned), np.roll(back, -shift, 0))
+        assert_array_equal(model.score_samples(turned), np.roll(scores, -shift, 0))
+
+
+@pytest.mark.parametrize("kind_", ["image", "series"])
+@pytest.mark.parametrize("word_", NEURAL)
+def test_convolutions_give_the_same_bits_too(word_: str, kind_: str) -> None:
+    items = items_of(kind_)
+    model = made(word_, network="conv", size="small", epochs=1).fit(items)
+    codes = model.encode(items)
+    for threads in (1, 2):
+        with threads_set(threads):
+            assert_array_equal(np.concatenate([model.encode(piece) for piece in np.split(items, [1, 8, 101])]), codes)
+            assert_array_equal(model.encode(np.concatenate([items[3:], items, items]))[-N:], codes)
+            assert_array_equal(model.decode(codes[5:9]), model.decode(codes)[5:9])
+
+
 def test_scores_do_not_depend_on_the_other_items(model: Embedding, kind: str) -> None:
     items = items_of(kind)
     assert_array_equal(model.score_samples(items)[5:9], model.score_samples(items[5:9]))

@@ -50,7 +50,8 @@ class Mirror:
     """A server on loopback that can be told to behave badly, one order for each request, then behaves well.
 
     Orders: "404", "500", "wrong" (other bytes, same size), "short" (another size), ("cut", n) (breaks the connection
-    after n bytes), ("end", n) (the same, and does not say how much there is), "whole" (ignores Range), "shifted" (answers another range), "endless", "slow".
+    after n bytes), ("end", n) (the same, and does not say how many there are), "whole" (ignores Range), "shifted"
+    (answers another range), "endless", "slow".
     """
 
     def __init__(self, content: dict[str, bytes]) -> None:
@@ -191,9 +192,10 @@ def test_a_broken_connection_is_continued(mirrors: tuple[Mirror, Mirror], cache:
 
 
 def test_an_answer_that_ends_early_is_continued(mirrors: tuple[Mirror, Mirror]) -> None:
-    mirrors[0].orders.append(("end", 20_000))
+    mirrors[0].orders.extend([("end", 20_000), ("end", 10_000), ("end", 0)])
     np.testing.assert_array_equal(fetch(), X["train"])
-    assert mirrors[0].asked == [(IMAGES, None), (IMAGES, "bytes=20000-")]
+    assert mirrors[0].asked == [(IMAGES, None), (IMAGES, "bytes=20000-"), (IMAGES, "bytes=30000-")]
+    assert mirrors[1].asked == [(IMAGES, "bytes=30000-")]
 
 
 def test_another_mirror_goes_on_where_the_first_broke(mirrors: tuple[Mirror, Mirror]) -> None:

@@ -27,6 +27,7 @@ from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupporte
 from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.likelihoods import Likelihood, likelihood_from_json
+from isthmus.training.device import steady_products
 
 __all__ = ["BLOCK", "Embedding", "data_hash", "require_switch", "seed_from"]
 
@@ -441,7 +442,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _in_blocks(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """``function`` over blocks of exactly BLOCK rows, the last one padded: every row sees the same arithmetic."""
         pieces = []
-        with torch.inference_mode():
+        with torch.inference_mode(), steady_products():
             for start in range(0, len(rows), BLOCK):
                 block = rows[start : start + BLOCK].to(self._device)
                 kept = len(block)

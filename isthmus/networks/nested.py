@@ -16,7 +16,7 @@ __all__ = ["Nested", "WithLine"]
 
 WHOLE = 0.3  # share of the items trained with the whole code, which most uses of a model see
 ALONE = 0.03  # share of the items trained with the first coordinate alone: a hard case that few want
-GROWTH = 0.25  # share of the training over which the code grows from two coordinates to all
+GROWTH = 0.1  # share of the training over which the code grows from two coordinates to all
 FOLLOW = 0.02  # how fast the running errors follow
 
 
@@ -70,13 +70,15 @@ class Nested(nn.Module):
     def draw(self, count: int, progress: Tensor, generator: torch.Generator) -> Tensor:
         """How many coordinates each item of a batch is trained with, (count,) int64.
 
-        The longest code of the moment for some, one coordinate for a few, and for the others log-uniform between two
-        and the longest: k and 2k differ as much as 2k and 4k. The longest grows from two to K, so that the early
-        coordinates are settled before the later ones lean on them.
+        The longest code of the moment for some, one coordinate for a few, and for the others between two and the
+        longest, with a density that falls with the root of k: between uniform, which starves the short codes, and
+        log-uniform, which starves the long ones. The longest grows from two to K, so that the early coordinates are
+        settled before the later ones lean on them.
         """
         longest = (self.latent_dim ** (progress / GROWTH).clamp(max=1.0)).clamp(min=min(2, self.latent_dim)).floor()
         drawn = torch.rand(2, count, generator=generator, device=generator.device)
-        kept = torch.minimum((2 * ((longest + 1) / 2) ** drawn[0]).floor(), longest)
+        low, high = math.sqrt(2.0), (longest + 1).sqrt()
+        kept = torch.minimum((low + drawn[0] * (high - low)).square().floor(), longest)
         kept = torch.where(drawn[1] < WHOLE, longest, kept)
         return torch.where(drawn[1] > 1 - ALONE, 1, kept).long()
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from isthmus.errors import SettingError
 
-__all__ = ["autocast", "bf16_pays", "device_of", "reproducible"]
+__all__ = ["autocast", "bf16_pays", "device_of", "reproducible", "steady_products"]
 
 # Below this many multiply-adds a step the casts cost more than bf16 saves (measured: dev/LOG.md).
 BF16_FROM = 50e6
+NARROW = 16  # columns of a product below which MKL treats rows by their place (seen below 12; 16 floats are a register)
+MATMULS = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 
 
 def device_of(setting: str | torch.device | None) -> torch.device:
@@ -64,3 +70,24 @@ def reproducible(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+class steady_products(TorchFunctionMode):  # noqa: N801  # used as a context
+    """Inside, a row of a matrix product has the same bits wherever among the rows it stands.
+
+    Products with few columns go through kernels whose sums run in an order that depends on the row's place; so they
+    are made with zeros for the columns that are missing, and cut.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is F.linear and not kwargs and len(args[1]) < NARROW:
+            x, weight, *bias = args
+            missing = NARROW - len(weight)
+            wide = [F.pad(b, (0, missing)) for b in bias if b is not None]
+            return function(x, F.pad(weight, (0, 0, 0, missing)), *wide)[..., : len(weight)]
+        if function in MATMULS and not kwargs and args[1].ndim == 2 and args[1].shape[1] < NARROW:
+            columns = args[1].shape[1]
+            return function(args[0], F.pad(args[1], (0, NARROW - columns)))[..., :columns]
+        return function(*args, **kwargs or {})

@@ -1,0 +1,50 @@
+"""Files of earlier versions are read, and give the codes that they gave (see data/README.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from isthmus import store
+from isthmus.models import MODELS, load
+
+DATA = Path(__file__).parent / "data"
+OLD = sorted(DATA.glob("*.isthmus"))
+
+
+def digits() -> np.ndarray:
+    return np.rint(load_digits().images[:20] * 255 / 16).astype(np.uint8)
+
+
+def test_there_is_an_old_file_of_every_model_and_version() -> None:
+    versions = range(1, store.FILE_VERSION + 1)
+    assert {path.stem for path in OLD} >= {f"digits-{word}-v{version}" for word in MODELS for version in versions}
+    assert all(path.stat().st_size < 60_000 for path in OLD)
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+def test_an_old_file_gives_its_codes(path: Path) -> None:
+    model, expected = load(path), np.load(path.with_suffix(".npy"))
+    assert type(model) is MODELS[path.stem.split("-")[1]]
+    codes = model.encode(digits())
+    assert codes.shape == expected.shape == (20, model.latent_dim_)
+    np.testing.assert_allclose(codes, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(expected).max() > 0.1
+    back = model.reconstruct(digits())
+    assert back.dtype == np.uint8
+    assert np.abs(back.astype(float) - digits()).mean() < 60
+    assert model.sample(3).shape == (3, 8, 8)
+    assert np.isfinite(model.score(digits()))
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+def test_an_old_file_is_written_anew_and_learns_again(path: Path, tmp_path: Path) -> None:
+    model = load(path)
+    again = load(model.save(tmp_path / "again.isthmus"))
+    np.testing.assert_array_equal(again.encode(digits()), model.encode(digits()))
+    assert "digits" not in store.read(path).card
+    assert f"{model.latent_dim_} latents" in store.read(path).card
+    assert model.set_params(**({} if path.stem.startswith("digits-pca") else {"epochs": 1})).fit(digits()) is model
