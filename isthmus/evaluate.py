@@ -78,8 +78,8 @@ class Report:
 
     def __str__(self) -> str:
         shown = [name for name in COLUMNS if any(name in row for row in self.rows)]
-        cells = [[COLUMNS[name][0] for name in shown]]
-        cells += [[format(row[n], COLUMNS[n][1]) if n in row else "-" for n in shown] for row in self.rows]
+        figures = [[format(row[n], COLUMNS[n][1]) if n in row else "-" for n in shown] for row in self.rows]
+        cells = [[COLUMNS[name][0] for name in shown], *figures]
         widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
         cells.insert(1, ["-" * width for width in widths])
         lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
@@ -136,10 +136,8 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
     everything = [model._stored(X) for model in models]
     labels = _labels(y, len(everything[0]))
     part = _part(models, everything, None if train is None else first._stored(train))
-    stored, labels = (
-        [tensor[part.keep] for tensor in everything],
-        labels if labels is None else labels[part.keep.numpy()],
-    )
+    labels = None if labels is None else labels[part.keep.numpy()]
+    stored = [tensor[part.keep] for tensor in everything]
     form, x = first.format_, first.format_.scale(stored[0])
     kinds = [_kind_of_nats(model, form) for model in models]
 
@@ -159,7 +157,7 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
             pca_errors[model.latent_dim_] = error  # no need to fit the same again
     for k in sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)} - set(pca_errors)):
         means, nats = _cross_fitted(partial(_pca, form=form, k=k), part.learn_from, stored[0])
-        row, pca_errors[k] = _of_errors("PCA, same size", k, x, means, form)
+        row, pca_errors[k] = _of_errors("PCA of the same size", k, x, means, form)
         rows.append(row | _of_nats(nats, "density", kinds[0], form))
     means, nats = _cross_fitted(partial(_mean, form=form), part.learn_from, stored[0])
     row, nothing = _of_errors("the mean", 0, x, means, form)
@@ -357,9 +355,8 @@ def _verdict(name: str, error: np.ndarray, pca: np.ndarray | None, nothing: np.n
 
 
 def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool) -> list[str]:
-    lines, active, vae = [], row["active"], isinstance(model.prior_, StandardNormal)
-    if seen:
-        lines.append(f"{name} has learned from items that it is measured on: its figures are too good")
+    active, vae = row["active"], isinstance(model.prior_, StandardNormal)
+    lines = [f"{name} has learned from items that it is measured on: its figures are too good"] if seen else []
     if active == 0 and "explained" in row:
         mend = "Lower beta, give free_bits=0.1, or train longer" if vae else "Lower rate, or train longer"
         lines.append(f"{name}: all latents have collapsed, codes carry nothing. {mend}")

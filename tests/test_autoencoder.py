@@ -54,9 +54,9 @@ def left(model: Any, items: np.ndarray, seen: np.ndarray | None = None) -> float
 
 def test_a_linear_one_is_pca() -> None:
     """Baldi & Hornik 1989: the only minimum is the space of the leading components."""
-    items = flat()[split(600, 0)[0]]  # what it learns from; the others it is only measured on
+    items = flat(2000)[split(2000, 0)[0]]  # what it learns from; the others it is only measured on
     format = VectorFormat("centre")
-    model = Autoencoder(3, network="linear", format=format, epochs=100, rate=0.01, device="cpu").fit(flat())
+    model = Autoencoder(3, network="linear", format=format, epochs=30, rate=0.01, device="cpu").fit(flat(2000))
     pca = PCA(3).fit(items)
     assert left(model, items) < 1.01 * left(pca, items)
     columns = model.network_.decoder.layers[0].weight.detach()  # (D, K)
@@ -122,7 +122,7 @@ def test_denoising_pays_on_damaged_items(kind: str) -> None:
     items = curved()
     level = 0.3
     random = torch.Generator().manual_seed(9)
-    given = {"epochs": 40, "rate": 0.01} | SMALL
+    given = {"epochs": 25, "rate": 0.01} | SMALL
     plain = Autoencoder(4, **given).fit(items)
     denoising = Autoencoder(4, corruption=(kind, level), **given).fit(items)
     scaled = plain.format_.scale(torch.from_numpy(items))
@@ -133,12 +133,12 @@ def test_denoising_pays_on_damaged_items(kind: str) -> None:
 # ---- sparse, contractive, overcomplete -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [1, 3, np.int64(2)])
+@pytest.mark.parametrize("k", [1, np.int64(3)])
 def test_top_k_codes_have_k_numbers(k: int) -> None:
-    model = Autoencoder(12, sparsity=("topk", k), epochs=3, **SMALL).fit(curved())
+    model = Autoencoder(6, sparsity=("topk", k), epochs=2, **SMALL).fit(curved())
     assert ((model.encode(curved()) != 0).sum(1) == k).all()
-    dense = Autoencoder(8, epochs=3, **SMALL).fit(curved())
-    assert ((dense.encode(curved()) != 0).sum(1) == 8).all()
+    dense = Autoencoder(6, epochs=2, **SMALL).fit(curved())
+    assert ((dense.encode(curved()) != 0).sum(1) == 6).all()
 
 
 def test_top_k_keeps_the_largest() -> None:
@@ -160,15 +160,15 @@ def test_l1_makes_codes_small() -> None:
 
 def jacobian(model: Autoencoder, items: np.ndarray) -> float:
     x = model.format_.scale(torch.from_numpy(items))
-    slopes = [torch.autograd.functional.jacobian(lambda one: model.network_.encoder(one[None])[0], row) for row in x[:40]]
+    slopes = [
+        torch.autograd.functional.jacobian(lambda one: model.network_.encoder(one[None])[0], row) for row in x[:40]
+    ]
     return float(torch.stack(slopes).square().sum((1, 2)).mean())
 
 
 def test_contraction_shrinks_the_jacobian() -> None:
-    given = {"epochs": 20} | SMALL
-    slopes = [jacobian(Autoencoder(4, contraction=c, **given).fit(curved()), curved()) for c in (0.0, 0.1, 1.0)]
-    assert slopes[2] < slopes[1] < slopes[0]
-    assert slopes[2] < 0.5 * slopes[0]
+    slopes = [jacobian(Autoencoder(4, contraction=c, epochs=12, **SMALL).fit(curved()), curved()) for c in (0.0, 1.0)]
+    assert slopes[1] < 0.5 * slopes[0]
 
 
 def test_the_estimate_of_the_jacobian_is_not_biased() -> None:
@@ -275,7 +275,9 @@ def test_auto_reads_the_knee(model_class: type[Any], tmp_path: Path) -> None:
 def pair(latents: int = 2, params: int = 1, seed: int = 3) -> tuple[nn.Module, nn.Module]:
     with reproducible(seed):
         encoder = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, latents))
-        decoder = nn.Sequential(nn.Linear(latents, 16), nn.Tanh(), nn.Linear(16, 10 * params), nn.Unflatten(1, (params, 10)))
+        decoder = nn.Sequential(
+            nn.Linear(latents, 16), nn.Tanh(), nn.Linear(16, 10 * params), nn.Unflatten(1, (params, 10))
+        )
     return encoder, decoder
 
 
@@ -311,7 +313,9 @@ def test_modules_of_your_own_in_a_vae() -> None:
     encoder, decoder = pair(4)[0], pair(2)[1]
     model = VAE(2, network=(encoder, decoder), epochs=3, device="cpu").fit(flat())
     assert model.encode(flat()).shape == (600, 2)
-    with pytest.raises(SettingError, match=r"your encoder turns .* \(2, 2\); expected \(2, 4\) \(2 numbers for each of 2"):
+    with pytest.raises(
+        SettingError, match=r"your encoder turns .* \(2, 2\); expected \(2, 4\) \(2 numbers for each of 2"
+    ):
         VAE(2, network=pair(), device="cpu").fit(flat())
 
 
@@ -352,8 +356,16 @@ def test_modules_without_anything_to_learn() -> None:
 WRONG: dict[str, list[Any]] = {
     "latent_dim": [0, -3, 2.5, "all", True, 2**40],
     "ordered": ["yes", 1, None],
-    "corruption": ["rain", ("gaussian", 0), ("gaussian", -1), ("masking", 1), ("masking", "much"), ("a", "b", "c"), 0.3,
-                   ("gaussian", float("nan"))],  # fmt: skip
+    "corruption": [
+        "rain",
+        ("gaussian", 0),
+        ("gaussian", -1),
+        ("masking", 1),
+        ("masking", "much"),
+        ("a", "b", "c"),
+        0.3,
+        ("gaussian", float("nan")),
+    ],
     "sparsity": ["topk", ("topk", 0), ("topk", 1.5), ("l1", 0), ("l1", -1), ("l2", 1), ("l1", float("inf")), 3],
     "contraction": [-0.1, "some", None, float("nan"), float("inf"), True],
     "likelihood": ["normal", 3, "categorical"],

@@ -415,7 +415,9 @@ def test_names_of_columns_are_kept(word: str, tmp_path: Path) -> None:
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=12)
 @pytest.mark.parametrize("word_", MODELS)
-def test_an_altered_file_is_refused(word_: str, place: float, bit: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_altered_file_is_refused(
+    word_: str, place: float, bit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("altered")
     whole = bytearray(fitted(word_, "vector").save(folder / "whole.isthmus").read_bytes())
     at = int(place * len(whole))
@@ -553,7 +555,9 @@ def test_a_clone_is_unfitted_and_equal(word: str) -> None:
     model = clone(fitted(word, "vector"))
     with pytest.raises(NotFittedError):
         model.encode(items_of("vector"))
-    assert_array_equal(model.fit(items_of("vector")).encode(items_of("vector")), fitted(word, "vector").encode(items_of("vector")))
+    assert_array_equal(
+        model.fit(items_of("vector")).encode(items_of("vector")), fitted(word, "vector").encode(items_of("vector"))
+    )
 
 
 def test_names_of_codes(word: str) -> None:

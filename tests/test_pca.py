@@ -71,7 +71,9 @@ def test_a_large_offset_loses_nothing(n: int, d: int) -> None:
     assert_allclose(ours.mean_, items.mean(0), rtol=1e-12)
     signs = np.sign((ours.components_ * theirs.components_).sum(1))
     assert_allclose(ours.transform(items) * signs, theirs.transform(items), atol=1e-3)
-    assert left(items, ours) == pytest.approx(np.square(items - theirs.inverse_transform(theirs.transform(items))).sum(1).mean(), rel=1e-4)
+    assert left(items, ours) == pytest.approx(
+        np.square(items - theirs.inverse_transform(theirs.transform(items))).sum(1).mean(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("n", [200, 30])
@@ -154,7 +156,9 @@ def test_more_components_than_possible(n: int, d: int, k: int) -> None:
     with pytest.raises(SettingError) as caught:
         PCA(k).fit(items_of(n, d))
     most = min(n, d)
-    assert f"latent_dim={k} is above what is possible: {n} items of {d} elements have at most {most}" in str(caught.value)
+    assert f"latent_dim={k} is above what is possible: {n} items of {d} elements have at most {most}" in str(
+        caught.value
+    )
     assert PCA(most).fit(items_of(n, d)).latent_dim_ == most
 
 
@@ -195,7 +199,9 @@ def test_auto_reads_the_knee() -> None:
 
 def test_items_too_wide_for_a_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WIDEST", 20)
-    with pytest.raises(DataError, match="items of 21 elements would need a covariance of that side squared; at most 20"):
+    with pytest.raises(
+        DataError, match="items of 21 elements would need a covariance of that side squared; at most 20"
+    ):
         PCA(2).fit(items_of(30, 21))
     assert PCA(2).fit(items_of(10, 21)).latent_dim_ == 2, "few wide items need none"
     with pytest.raises(DataError, match="at most 20"):
@@ -220,7 +226,9 @@ def test_partial_fit_is_fit(cuts: list[int]) -> None:
     assert_allclose(model.encode(items), whole.encode(items), atol=1e-4)
 
 
-@pytest.mark.parametrize("call", ["decode", "sample", "save", "latent_dim_", "prior_", "error_curve", "truncate", "score"])
+@pytest.mark.parametrize(
+    "call", ["decode", "sample", "save", "latent_dim_", "prior_", "error_curve", "truncate", "score"]
+)
 def test_after_partial_fit_everything_can_be_asked_first(call: str, tmp_path: Any) -> None:
     """What is worked out late is there whatever is asked for first."""
     items = items_of(60, 5)
@@ -346,8 +354,10 @@ def test_an_untrained_pca_is_worse() -> None:
 
 def test_torch_tensors_and_bfloat16() -> None:
     items = torch.from_numpy(items_of(50, 6))
-    for given in (items, items.float(), items.bfloat16(), items.half()):
-        model = PCA(2).fit(given)
-        back = model.reconstruct(given)
-        assert back.dtype == given.dtype
-        assert_allclose(back.double().numpy(), PCA(2).fit(given.double().numpy()).reconstruct(given.double().numpy()), atol=0.3)
+    for typed in (items, items.float(), items.bfloat16(), items.half()):
+        model = PCA(2).fit(typed)
+        back = model.reconstruct(typed)
+        assert back.dtype == typed.dtype
+        assert_allclose(
+            back.double().numpy(), PCA(2).fit(typed.double().numpy()).reconstruct(typed.double().numpy()), atol=0.3
+        )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from isthmus import store
 from isthmus.errors import FileError, IsthmusWarning, SettingError, TrainingError
-from isthmus.models import Autoencoder, VAE
+from isthmus.models import VAE, Autoencoder
 from isthmus.training import bar as bars
 from isthmus.training import device as devices
 from isthmus.training import engine
@@ -298,7 +298,9 @@ def test_a_model_survives_ctrl_c(model_class: type[Any], calls: int, monkeypatch
 
     monkeypatch.setattr(model_class, "_loss", loss)
     model = model_class(2, network=(8,), epochs=20)
-    with pytest.warns(IsthmusWarning, match="training was interrupted; the model is (the best so far, of epoch|as far)"):
+    with pytest.warns(
+        IsthmusWarning, match="training was interrupted; the model is (the best so far, of epoch|as far)"
+    ):
         model.fit(items)
     assert model.history_["ended"] == "interrupted"
     assert np.isfinite(model.encode(items)).all()
@@ -417,7 +419,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(value: float) -> None:
     with pytest.raises(TrainingError) as caught:
         trained(module, lambda x, moment: copying(module)(x, moment) * value)
     text = str(caught.value)
-    assert text.startswith("the loss was no longer finite in epoch 1. The most likely cause is a learning rate too high")
+    assert text.startswith(
+        "the loss was no longer finite in epoch 1. The most likely cause is a learning rate too high"
+    )
     assert "try rate=0.005" in text
 
 
@@ -448,7 +452,7 @@ def test_an_epoch_has_an_order_of_its_own_and_always_the_same(n: int, size: int,
     assert batches == order(seed, epoch)
     assert {len(batch) for batch in batches} == {min(size, n)}
     assert len(batches) == max(n // size, 1)
-    flat = sum(batches, [])
+    flat = [item for batch in batches for item in batch]
     assert len(set(flat)) == len(flat)
     if n > 20 and size == 1:
         assert batches != order(seed, epoch + 1)

@@ -67,7 +67,8 @@ class ImageFormat(Format):
     uint16; integers in 0..65535  int32            65536        / 65535
     integers with ``range``       uint8 or int32   hi - lo + 1  (x - lo) / (hi - lo)
     float16, float32, float64     as they came     None         (x - lo) / (hi - lo)
-    picture files, Pillow images  as uint8, or as uint16 where all are grey of 16 bits
+    picture files, Pillow images  uint8            256          / 255
+    16-bit grey files alone       int32            65536        / 65535
     ============================= ================ ============ =======================
 
     Picture files. Grey if all are grey, else RGB; 16 bits only if all are grey of 16 bits; a camera's turn (EXIF) is

@@ -202,7 +202,9 @@ class Neural(Embedding):
         except RuntimeError as error:
             if not own:
                 raise
-            raise SettingError(f"network=: these modules are not those that this file was trained with: {error}") from error
+            raise SettingError(
+                f"network=: these modules are not those that this file was trained with: {error}"
+            ) from error
         for parameter in self.network_.parameters():  # as training left them: a layout of its own has sums of its own
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
