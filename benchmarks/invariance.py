@@ -18,15 +18,18 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
     X = im.datasets.mnist("test")
     threads = torch.get_num_threads()
     rows = []
-    for model in (im.PCA(30), im.Autoencoder(30, epochs=1), im.Autoencoder(30, epochs=1, network="mlp"),
-                  im.VAE(30, epochs=1)):  # fmt: skip
+    for model in (im.PCA(30), im.PCA(2), im.Autoencoder(30, epochs=1), im.Autoencoder(2, epochs=1),
+                  im.Autoencoder(30, epochs=1, network="mlp"), im.VAE(30, epochs=1)):  # fmt: skip
         model.fit(X[:5000])
-        name = f"{type(model).__name__}" + (f", {model._plan['kind']}" if hasattr(model, "_plan") else "")
+        name = f"{type(model).__name__}({model.latent_dim_})" + (
+            f", {model._plan['kind']}" if hasattr(model, "_plan") else ""
+        )
         whole = model.encode(X)
         row: dict[str, object] = {"model": name}
         for size in (1, 2, 64):
             some = np.concatenate([model.encode(X[i : i + size]) for i in range(0, 128, size)])
             row[f"batches of {size}"] = "equal" if np.array_equal(some, whole[:128]) else "differ"
+        row["in another order"] = "equal" if np.array_equal(model.encode(X[::-1])[::-1], whole) else "differ"
         for count in (1, 2):
             torch.set_num_threads(count)
             row[f"{count} thread" + "s" * (count > 1)] = "equal" if np.array_equal(model.encode(X), whole) else "differ"

@@ -6,9 +6,11 @@ import os
 
 import hypothesis
 import pytest
+import threadpoolctl
 import torch
 
 torch.set_num_threads(1)  # two workers on two cores: more threads only step on each other
+BLAS = threadpoolctl.threadpool_limits(1)  # the same for scikit-learn's and SciPy's
 
 # No deadline: the first call of a function may compile or import. In CI the same examples every time.
 hypothesis.settings.register_profile("here", deadline=None)
