@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | docs | clean        PYTHON=python3.13 chooses another Python for a new .venv
+# make demo | test | lint | bench | peers | docs | clean        PYTHON=python3.13 chooses another Python for a new .venv
 
 PYTHON ?= python3
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet --only-binary=:all: -c constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench peers docs clean
 
 demo: .venv/.ready
 	@.venv/bin/isthmus demo
@@ -20,12 +20,15 @@ lint: .venv/.ready
 bench: .venv/.ready
 	@.venv/bin/python -m benchmarks
 
+# what the speed of training is measured against, in an environment of its own (2 GB)
+peers: .venv-peers/.ready
+
 docs: .venv/.docs
 	@.venv/bin/python -m sphinx -q -W --keep-going docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf .venv build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-peers build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is made only after everything is installed, so a broken or interrupted install is tried again.
@@ -40,4 +43,9 @@ clean:
 
 .venv/.docs: .venv/.ready
 	@$(PIP) -e ".[docs]"
+	@touch $@
+
+.venv-peers/.ready: benchmarks/peers.txt
+	@$(PYTHON) -m venv .venv-peers
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-peers/bin/python -m pip install --quiet -r benchmarks/peers.txt
 	@touch $@

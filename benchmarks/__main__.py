@@ -8,7 +8,7 @@ import importlib
 PARTS = {
     "digits": "three models on the digits that ship with scikit-learn, five seeds (3 minutes)",
     "autoencoder": "MNIST, 30 latents, default settings (5 minutes a seed)",
-    "ordered": "MNIST, one fit with ordered latents against a network for each k (15 minutes)",
+    "ordered": "MNIST, one fit with ordered latents against a network for each k (30 minutes)",
     "vae": "dynamically binarised MNIST, importance-sampled likelihood (12 minutes)",
     "pca": "PCA against scikit-learn's solvers (1 minute)",
     "invariance": "codes of one item alone and in batches, to the bit, and what it costs (1 minute)",

@@ -202,6 +202,8 @@ def _part(models: list[Embedding], everything: list[Tensor], train: Tensor | Non
         said = f"the {count} items that training saw"
     seen = [not bool(torch.isin(keep, rows).all()) for rows in unseen]
     source = f"in {min(FOLDS, len(keep))} folds of them" if learn_from is None else f"from {len(learn_from)} others"
+    if models[0].format_.spec.size > WIDE and len(everything[0] if learn_from is None else learn_from) > FEW:
+        source += f" (PCA from {FEW} of them, for an item has more than {WIDE} elements)"
     return _Part(keep, learn_from, seen, f"measured on {said}; baselines learned {source}")
 
 

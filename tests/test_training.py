@@ -23,7 +23,7 @@ from isthmus.training import device as devices
 from isthmus.training import engine
 from isthmus.training.device import bf16_pays, device_of, reproducible
 from isthmus.training.engine import History, Moment, Objective, train
-from isthmus.training.feed import ResidentFeed, seed_of
+from isthmus.training.feed import ResidentFeed
 from isthmus.training.recipe import batch_for, seconds_of, split, steps_for
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def line(seed: int = 0) -> nn.Linear:
 
 
 def feed_of(n: int = 64, seed: int = 0) -> ResidentFeed:
-    return ResidentFeed(drawn(n, 4), lambda x: x, CPU, seed)
+    return ResidentFeed(drawn(n, 4), torch.arange(n), lambda x: x, CPU, seed)
 
 
 def trained(module: nn.Module, loss: Callable[[Tensor, Moment], Tensor], **given: Any) -> History:
@@ -439,29 +439,7 @@ def test_a_rate_too_high_is_named(model_class: type[Any]) -> None:
     assert not hasattr(model, "network_")
 
 
-# ---- order and seeds -----------------------------------------------------------------------------------------------
-
-
-@given(n=st.integers(1, 60), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
-def test_an_epoch_has_an_order_of_its_own_and_always_the_same(n: int, size: int, seed: int, epoch: int) -> None:
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        feed = ResidentFeed(torch.arange(n), lambda x: x, CPU, seed)
-        return [batch.tolist() for batch in feed.batches(epoch, size)]
-
-    batches = order(seed, epoch)
-    assert batches == order(seed, epoch)
-    assert {len(batch) for batch in batches} == {min(size, n)}
-    assert len(batches) == max(n // size, 1)
-    flat = [item for batch in batches for item in batch]
-    assert len(set(flat)) == len(flat)
-    if n > 20 and size == 1:
-        assert batches != order(seed, epoch + 1)
-        assert batches != order(seed + 1, epoch)
-
-
-def test_seeds_of_epochs_do_not_meet() -> None:
-    seeds = {seed_of(seed, epoch) for seed in range(50) for epoch in range(-2, 200)}
-    assert len(seeds) == 50 * 202
+# ---- the held-out part and the formulas --------------------------------------------------------------------------------
 
 
 @given(n=st.integers(1, 3000), seed=st.integers(0, 99))

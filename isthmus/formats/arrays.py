@@ -21,6 +21,7 @@ number
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -360,10 +361,11 @@ def stored(array: np.ndarray, what: str = "items") -> Tensor:
     """
     array = _below_2_to_63(array, what)
     compact = np.ascontiguousarray(array, dtype=STORED_AS.get(array.dtype.name, array.dtype.name))
-    # Torch warns that it cannot keep a promise not to write, and takes no strides below zero (axes of one have any).
-    if not compact.flags.writeable or any(stride < 0 or stride % compact.itemsize for stride in compact.strides):
+    if any(stride < 0 or stride % compact.itemsize for stride in compact.strides):  # axes of one have any
         compact = compact.copy()
-    return torch.from_numpy(compact)
+    with warnings.catch_warnings():  # torch cannot keep a promise not to write; we do, for nobody writes to stored items
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(compact)
 
 
 def _cast(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

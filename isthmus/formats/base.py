@@ -94,6 +94,10 @@ class Format(ABC):
     def to_tensor(self, items: Any) -> Tensor:
         """Items to the stored view (n, *spec.shape), exact. Raises DataError or FormatError naming the item."""
 
+    def fit_tensor(self, items: Any) -> Tensor:
+        """``fit(items).to_tensor(items)``; a format that can looks at the items once for both."""
+        return self.fit(items).to_tensor(items)
+
     @abstractmethod
     def from_tensor(self, stored: Tensor) -> Any:
         """The stored view, or float values in its unit, to items in the user's own form.

@@ -62,6 +62,10 @@ class VectorFormat(Format):
         Raises DataError for NaN, infinity and empty arrays, FormatError for what is no array (n, d) of numbers, and
         SettingError for an unknown ``scale``.
         """
+        self.fit_tensor(items)
+        return self
+
+    def fit_tensor(self, items: Any) -> Tensor:
         origin, array = as_array(items)
         require_two_axes(array, "this VectorFormat")
         low, high = extent(array, origin)
@@ -69,7 +73,7 @@ class VectorFormat(Format):
         scaling.require_reach(low, high, lambda part: f"column {origin.name(part)}")
         self.origin_, self.scaling_ = origin, scaling
         self.spec = Spec("vector", (array.shape[1],), levels=2 if scaling.binary else None)
-        return self
+        return stored(array)
 
     def to_tensor(self, items: Any) -> Tensor:
         """Items (n, d) as they are, in the compact dtype of theirs; memory is shared where it can be.

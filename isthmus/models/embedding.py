@@ -7,7 +7,6 @@ P parameters an element; B rows of a block.
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -28,8 +27,9 @@ from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.likelihoods import Likelihood, likelihood_from_json
 from isthmus.training.device import steady_products
+from isthmus.training.feed import data_hash
 
-__all__ = ["BLOCK", "Embedding", "data_hash", "require_switch", "seed_from"]
+__all__ = ["BLOCK", "Embedding", "require_switch", "seed_from"]
 
 BLOCK = 256  # rows that are always computed together: see Embedding.encode
 MOST_LATENTS = 2**16  # beyond it nothing is squeezed, and the layers next to the code no longer fit
@@ -122,8 +122,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         with self._as_before_on_failure():
             self._require_settings()
-            self._adopt(X)
-            return self._fit_stored(self.format_, self.format_.to_tensor(X), y)
+            stored = self._adopt(X)
+            return self._fit_stored(self.format_, stored, y)
 
     def _fit_stored(self, format: Format, stored: Tensor, y: Any = None) -> Self:
         """Learn from items already in the stored view of a fitted format."""
@@ -144,15 +144,18 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.__dict__.update(before)
             raise
 
-    def _adopt(self, X: Any) -> None:
-        """Fit the format, and remember what scikit-learn asks an estimator to remember of its input."""
-        made = self._format_for(X).fit(X)
+    def _adopt(self, X: Any) -> Tensor:
+        """Fit the format, and remember what scikit-learn asks an estimator to remember of its input. The stored view.
+        """
+        made = self._format_for(X)
+        stored = made.fit_tensor(X)
         if made.spec.kind == "vector":
             self._compare(X, reset=True)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.n_features_in_ = made.spec.size
         self.format_ = made
+        return stored
 
     def _format_for(self, X: Any) -> Format:
         """The format to fit, one that no other model holds."""
@@ -490,10 +493,3 @@ def seed_from(random_state: Any) -> int:
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     raise SettingError(f"random_state={random_state!r}: expected a whole number, None or a numpy RandomState")
-
-
-def data_hash(stored: Tensor) -> str:
-    """Names a stored view, so that ``evaluate`` recognises the items that a model was fitted to."""
-    digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
-    digest.update(stored.contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -95,9 +95,10 @@ class PCA(Embedding):
         with self._as_before_on_failure():
             if getattr(self, "_moments", None) is None:
                 self._require_settings()
-                self._adopt(X)
+                stored = self._adopt(X)
                 self.n_samples_, self._moments = 0, None
-            stored = self._stored(X)
+            else:
+                stored = self._stored(X)
             _require_narrow(stored)
             count, mean, scatter = _mean_and_scatter(self.format_, stored)
             if self._moments is not None:

@@ -163,10 +163,9 @@ def train(
             held_out = _measure(module, monitor, weights, averaged)
             if not math.isfinite(held_out):
                 raise _not_finite("held-out loss", epoch, objectives, held_out)
-            history["epoch"].append(epoch)
-            history["loss"].append([float(value) / max(counted, 1) for value in total])
-            history["held_out"].append(held_out)
-            history["seconds"].append(time.monotonic() - begun)
+            means = [float(value) / max(counted, 1) for value in total]
+            row = {"epoch": epoch, "loss": means, "held_out": held_out, "seconds": time.monotonic() - begun}
+            history |= {name: [*history[name], value] for name, value in row.items()}  # all or none under Ctrl-C
             total.zero_()
             counted = 0
             if best is None or held_out < min(history["held_out"][:-1], default=math.inf):

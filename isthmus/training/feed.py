@@ -1,18 +1,28 @@
-"""Batches of training items: the resident feed.
+"""Batches of training items: resident where they fit, streamed where they do not.
 
-A feed is anything with ``n_items`` and ``batches(epoch, size)``. The engine knows no more of it, so that data larger
-than memory comes through the same two names.
+A feed is anything with ``n_items`` and ``batches(epoch, size)``; the engine knows no more of it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Feed", "ResidentFeed", "seed_of"]
+__all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "seed_of"]
+
+SHARE = 0.5  # of the device's memory that items may take and still be resident
+BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
+WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
+HASHED = 2**26  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
+
+T = TypeVar("T")
 
 
 class Feed(Protocol):
@@ -21,7 +31,21 @@ class Feed(Protocol):
     n_items: int
 
     def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
-        """The items of one epoch in an order of its own, ``size`` at a time, scaled, on the compute device."""
+        """The items of one epoch in an order of its own, ``size`` at a time, scaled, on the compute device.
+
+        Whole batches only: each epoch leaves out another remainder, so that every step has one shape.
+        """
+
+
+def feed_for(
+    stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+) -> ResidentFeed | StreamedFeed:
+    """Resident where the items take at most half of the device's memory, else streamed.
+
+    A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
+    """
+    size = stored.numel() * stored.element_size()
+    return (ResidentFeed if size <= SHARE * memory_of(device) else StreamedFeed)(stored, rows, scale, device, seed)
 
 
 class ResidentFeed:
@@ -29,25 +53,101 @@ class ResidentFeed:
 
     Parameters
     ----------
-    stored : (n, D...) tensor in a format's stored dtype
+    stored : (n, D...) tensor in a format's stored dtype; on its own device it is used as it is, never copied
+    rows : (m,) int64, the items to learn from
     scale : the format's ``scale``
     device : where the items rest and the batches are made
     seed : orders the items; epoch e has the same order in every run with the same seed
     """
 
-    def __init__(self, stored: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int) -> None:
+    def __init__(
+        self, stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+    ) -> None:
         self.stored = stored.to(device)
+        self.rows = rows
         self.scale = scale
         self.seed = seed
-        self.n_items = len(stored)
+        self.n_items = len(rows)
 
     def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
-        """Whole batches only: each epoch leaves out another remainder, so that every step has one shape."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
-        order = torch.randperm(self.n_items, generator=generator).to(self.stored.device)
+        order = self.rows[torch.randperm(self.n_items, generator=generator)].to(self.stored.device)
         size = min(size, self.n_items)
         for start in range(0, self.n_items - size + 1, size):
             yield self.scale(self.stored[order[start : start + size]])
+
+
+class StreamedFeed:
+    """Reads items from wherever the system keeps them, a mapped file for example, a window ahead of their use.
+
+    Blocks of neighbouring items come in an order of their own each epoch; those of a window are shuffled together. At
+    most three windows are in memory, whatever the size of the data. Parameters as in ResidentFeed.
+    """
+
+    def __init__(
+        self, stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+    ) -> None:
+        self.stored = stored.numpy()  # NumPy copies in one thread, and leaves the others to the training
+        self.rows = rows.numpy()
+        self.scale = scale
+        self.device = device
+        self.seed = seed
+        self.n_items = len(rows)
+        self.in_block = max(BLOCK // max(stored[0].numel() * stored.element_size(), 1), 1)
+
+    def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
+        random = np.random.default_rng(seed_of(self.seed, epoch))
+        size = min(size, self.n_items)
+        kept: Tensor | None = None  # what the windows before left over
+        for window in ahead(self._windows(random)):
+            items = window if kept is None else torch.cat([kept, window])
+            whole = len(items) // size * size
+            for start in range(0, whole, size):
+                yield self.scale(items[start : start + size].to(self.device))
+            kept = items[whole:].clone()
+
+    def _windows(self, random: np.random.Generator) -> Iterator[Tensor]:
+        """The items of WINDOW blocks at a time, shuffled."""
+        blocks = random.permutation(-(-self.n_items // self.in_block))
+        for first in range(0, len(blocks), WINDOW):
+            some = [self.rows[b * self.in_block : (b + 1) * self.in_block] for b in blocks[first : first + WINDOW]]
+            places = random.permutation(sum(map(len, some)))
+            items = np.empty((len(places), *self.stored.shape[1:]), self.stored.dtype)
+            for rows, here in zip(some, np.split(places, np.cumsum([len(rows) for rows in some])[:-1]), strict=True):
+                items[here] = self.stored[rows]
+            yield torch.from_numpy(items)
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, each made in a thread while the one before it is in use."""
+    end = object()
+    with ThreadPoolExecutor(1, "isthmus-read-ahead") as reader:
+        coming = reader.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = reader.submit(next, items, end)
+            yield item  # type: ignore[misc]  # it is not the end
+
+
+def memory_of(device: torch.device) -> float:
+    """Bytes of memory that the device has; without bound where the system does not say."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def data_hash(stored: Tensor) -> str:
+    """Names a stored view, so that the items that a model was fitted to are recognised.
+
+    Of more than 64 MiB, items spread evenly over the data are read, so that a large file is not read once more.
+    """
+    in_item = max(stored[0].numel() * stored.element_size(), 1) if len(stored) else 1
+    step = max(-(-len(stored) * in_item // HASHED), 1)
+    digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
+    digest.update(stored[::step].contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def seed_of(seed: int, epoch: int) -> int:

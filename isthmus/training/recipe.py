@@ -24,7 +24,7 @@ from isthmus.networks import multiply_adds
 from isthmus.training.bar import Bar
 from isthmus.training.device import bf16_pays
 from isthmus.training.engine import History, Moment, Objective, train
-from isthmus.training.feed import ResidentFeed, seed_of
+from isthmus.training.feed import data_hash, feed_for, seed_of
 
 __all__ = ["batch_for", "fit_network", "seconds_of", "split", "steps_for"]
 
@@ -102,7 +102,7 @@ def fit_network(
     chosen = min(int(batch_size or batch_for(n_items)), n_items)
     peak = float(rate or RATE)
     in_epoch = max(n_items // chosen, 1)
-    feed = ResidentFeed(stored[learn_from], format.scale, device, seed)
+    feed = feed_for(stored, learn_from, format.scale, device, seed)
     watched = (stored[held_out] if len(held_out) else stored[:HELD_OUT]).to(device)
 
     def monitor() -> float:
@@ -154,6 +154,4 @@ def require_positive(**settings: Any) -> None:
 
 
 def _fingerprint(stored: Tensor, settings: Any, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([str(settings), seed, list(stored.shape), str(stored.dtype)]).encode())
-    digest.update(stored.contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([str(settings), seed, data_hash(stored)]).encode()).hexdigest()

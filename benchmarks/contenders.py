@@ -1,0 +1,267 @@
+"""One library, one job, one process: ``python benchmarks/contenders.py LIBRARY JOB --epochs N``, a line of JSON.
+
+Run by the environment of the peers, or by our own; nothing of ``benchmarks`` is imported, so that the file runs in
+both. Every contender trains the same network with Adam at 1e-3 and batches of 128, on float32 pixels in [0, 1] except
+where it takes bytes; what it does beside the training (checking, copying, shuffling, measuring) is its own affair and
+counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WIDTH, LATENTS, BATCH, RATE = 512, 16, 128, 1e-3
+Fitted = tuple[float, float, Callable[[np.ndarray], float] | None]  # wall s, items a pass, test figure
+
+
+def mlp_vae(d: int) -> tuple[Any, Any]:
+    """Encoder (B, d) -> (B, 2 K) and decoder (B, K) -> (B, d) logits, the network of the job "vae"."""
+    from torch import nn
+
+    return (nn.Sequential(nn.Flatten(), nn.Linear(d, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2 * LATENTS)),
+            nn.Sequential(nn.Linear(LATENTS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, d)))  # fmt: skip
+
+
+def negative_elbo(encode: Callable[[Any], tuple[Any, Any]], decode: Callable[[Any], Any]) -> Any:
+    """-ELBO in nats an item of test data, one draw an item, given (mean, log-variance) and logits."""
+    import torch
+    import torch.nn.functional as F
+
+    def measured(test: np.ndarray) -> float:
+        x = torch.from_numpy(test)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            mean, log_variance = encode(x)
+            noise = torch.randn(mean.shape, generator=generator)
+            logits = decode(mean + (0.5 * log_variance).exp() * noise)
+            nats = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        return float((nats + kl).mean())
+
+    return measured
+
+
+# ---- the contenders: each gives wall seconds, items a pass, and a figure of test data ----------------------------------
+
+
+def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
+    import isthmus as im
+    from torch import nn
+
+    d = train[0].size
+    encoder, decoder = mlp_vae(d)
+    pair = encoder, nn.Sequential(*decoder, nn.Unflatten(1, (1, *((1, 28, 28) if train.ndim == 3 else (d,)))))
+    given = {"epochs": epochs, "batch_size": BATCH, "rate": RATE} | settings
+    model = im.VAE(LATENTS, network=pair, likelihood="bernoulli", verbose=False, **given)
+    begun = time.monotonic()
+    model.fit(train)
+    wall = time.monotonic() - begun
+
+    def posterior(x: Any) -> tuple[Any, Any]:
+        return model._posterior(x.reshape(-1, *model.format_.spec.shape))
+
+    return wall, model.history_["items"] - model.history_["held_out_items"], negative_elbo(
+        posterior, lambda z: model.network_.decode(z).flatten(1))  # fmt: skip
+
+
+def plain_loop(train: np.ndarray, epochs: int, fast: bool = False) -> Fitted:
+    """What a person writes by hand: DataLoader-free, float32, Adam."""
+    import torch
+    import torch.nn.functional as F
+
+    x = torch.from_numpy(train)
+    encoder, decoder = mlp_vae(x.shape[1])
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=RATE)
+    begun = time.monotonic()
+    for _ in range(epochs):
+        order = torch.randperm(len(x))
+        for start in range(0, len(x) - BATCH + 1, BATCH):
+            batch = x[order[start : start + BATCH]]
+            mean, log_variance = encoder(batch).chunk(2, 1)
+            logits = decoder(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+            nats = F.binary_cross_entropy_with_logits(logits, batch, reduction="sum")
+            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+            loss = (nats + kl) / len(batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    wall = time.monotonic() - begun
+    return wall, len(x), negative_elbo(lambda x: encoder(x).chunk(2, 1), decoder)
+
+
+def pythae(train: np.ndarray, epochs: int) -> Fitted:
+    import logging
+
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    logging.disable(logging.CRITICAL)
+    inner, outer = mlp_vae(train.shape[1])
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = inner
+
+        def forward(self, x: Any) -> Any:
+            mean, log_variance = self.layers(x).chunk(2, 1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = outer
+
+        def forward(self, z: Any) -> Any:
+            return ModelOutput(reconstruction=self.layers(z).sigmoid())
+
+    config = VAEConfig(input_dim=(train.shape[1],), latent_dim=LATENTS, reconstruction_loss="bce")
+    model = VAE(config, encoder=Encoder(), decoder=Decoder())
+    x = torch.from_numpy(train)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = BaseTrainer(
+            model, train_dataset=BaseDataset(x, torch.zeros(len(x))),
+            training_config=BaseTrainerConfig(
+                output_dir=folder, num_epochs=epochs, learning_rate=RATE, per_device_train_batch_size=BATCH,
+                per_device_eval_batch_size=BATCH, optimizer_cls="Adam", no_cuda=True))  # fmt: skip
+        begun = time.monotonic()
+        trainer.train()
+        wall = time.monotonic() - begun
+    return wall, len(x), negative_elbo(lambda x: inner(x).chunk(2, 1), outer)
+
+
+def keras(train: np.ndarray, epochs: int, backend: str) -> Fitted:
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+    from keras import layers, ops
+
+    d = train.shape[1]
+
+    class Sampling(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(0)
+
+        def call(self, both: Any) -> Any:
+            mean, log_variance = both[:, :LATENTS], both[:, LATENTS:]
+            self.add_loss(ops.mean(ops.sum(ops.square(mean) + ops.exp(log_variance) - 1 - log_variance, 1)) / 2)
+            return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self.seeds)
+
+    inputs = layers.Input((d,))
+    both = layers.Dense(2 * LATENTS)(layers.Dense(WIDTH, activation="relu")(inputs))
+    encoder = keras.Model(inputs, both)
+    codes = layers.Input((LATENTS,))
+    decoder = keras.Model(codes, layers.Dense(d)(layers.Dense(WIDTH, activation="relu")(codes)))
+    model = keras.Model(inputs, decoder(Sampling()(both)))
+
+    def nats(x: Any, logits: Any) -> Any:
+        return ops.sum(ops.maximum(logits, 0) - logits * x + ops.log1p(ops.exp(-ops.abs(logits))), axis=-1)
+
+    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=nats)
+    begun = time.monotonic()
+    model.fit(train, train, batch_size=BATCH, epochs=epochs, verbose=0)
+    wall = time.monotonic() - begun
+
+    def posterior(x: Any) -> tuple[Any, Any]:
+        import torch
+
+        both = torch.from_numpy(np.array(encoder.predict(x.numpy(), batch_size=1000, verbose=0)))
+        return both[:, :LATENTS], both[:, LATENTS:]
+
+    def logits(z: Any) -> Any:
+        import torch
+
+        return torch.from_numpy(np.array(decoder.predict(z.numpy(), batch_size=1000, verbose=0)))
+
+    return wall, len(train), negative_elbo(posterior, logits)
+
+
+def pyod(train: np.ndarray, epochs: int, variational: bool) -> Fitted:
+    from pyod.models.auto_encoder import AutoEncoder
+    from pyod.models.vae import VAE
+
+    given = {"preprocessing": False, "lr": RATE, "epoch_num": epochs, "batch_size": BATCH, "batch_norm": False,
+             "hidden_activation_name": "relu", "dropout_rate": 0.0, "verbose": 0, "random_state": 0}  # fmt: skip
+    if variational:
+        model = VAE(encoder_neuron_list=[WIDTH], decoder_neuron_list=[WIDTH], latent_dim=LATENTS,
+                    output_activation_name="sigmoid", **given)  # fmt: skip
+    else:
+        model = AutoEncoder(hidden_neuron_list=[WIDTH, LATENTS], **given)
+    begun = time.monotonic()
+    model.fit(train)
+    wall = time.monotonic() - begun
+
+    def squared_error(test: np.ndarray) -> float:
+        import torch
+
+        model.model.eval()
+        with torch.no_grad():
+            output = model.model(torch.from_numpy(test))
+        return float(np.square(test - output.numpy()).sum(1).mean())
+
+    return wall, len(train), None if variational else squared_error
+
+
+def scikit_learn(train: np.ndarray, epochs: int) -> Fitted:
+    from sklearn.neural_network import MLPRegressor
+
+    model = MLPRegressor((WIDTH, LATENTS, WIDTH), batch_size=BATCH, learning_rate_init=RATE, max_iter=epochs,
+                         n_iter_no_change=10**6, random_state=0)  # fmt: skip
+    import warnings
+
+    begun = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged, which was not asked
+        model.fit(train, train)
+    wall = time.monotonic() - begun
+    return wall, len(train), lambda test: float(np.square(test - model.predict(test)).sum(1).mean())
+
+
+CONTENDERS: dict[str, Callable[..., Fitted]] = {
+    "isthmus": isthmus,
+    "plain PyTorch loop": plain_loop,
+    "Pythae": pythae,
+    "Keras on JAX": lambda *given: keras(*given, backend="jax"),
+    "Keras on torch": lambda *given: keras(*given, backend="torch"),
+    "PyOD VAE": lambda *given: pyod(*given, variational=True),
+    "PyOD AutoEncoder": lambda *given: pyod(*given, variational=False),
+    "scikit-learn MLPRegressor": scikit_learn,
+}
+
+
+def main() -> None:
+    """Train, and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("data", type=Path, help=".npz with train and test, float32 (n, d) or uint8 images")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--settings", default="{}", help="of ours, as JSON")
+    given = parser.parse_args()
+    with np.load(given.data) as arrays:
+        train, test = arrays["train"], arrays["test"]
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    wall, items, figure = CONTENDERS[given.name](train, given.epochs, **json.loads(given.settings))
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = {"wall": wall, "cpu": cpu, "items": items, "peak_mib": after.ru_maxrss / 1024,
+             "figure": figure(test) if figure else None}  # fmt: skip
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
