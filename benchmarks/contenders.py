@@ -52,17 +52,21 @@ def negative_elbo(encode: Callable[[Any], tuple[Any, Any]], decode: Callable[[An
     return measured
 
 
-# ---- the contenders: each gives wall seconds, items a pass, and a figure of test data ----------------------------------
+# ---- the contenders: each gives wall seconds, items a pass, and a figure of test data --------------------------------
 
 
 def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
-    import isthmus as im
     from torch import nn
+
+    import isthmus as im
+    from isthmus.training import recipe
 
     d = train[0].size
     encoder, decoder = mlp_vae(d)
     pair = encoder, nn.Sequential(*decoder, nn.Unflatten(1, (1, *((1, 28, 28) if train.ndim == 3 else (d,)))))
     given = {"epochs": epochs, "batch_size": BATCH, "rate": RATE} | settings
+    if not given.pop("bf16", True):
+        recipe.bf16_pays = lambda *given: False
     model = im.VAE(LATENTS, network=pair, likelihood="bernoulli", verbose=False, **given)
     begun = time.monotonic()
     model.fit(train)

@@ -39,9 +39,9 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
                      "peak MiB": f"{np.median([one['peak_mib'] for one in some]):.0f}",
                      f"test figure after {EPOCHS}": table.spread(figures, 1) if figures else ""})  # fmt: skip
     table.write("training", "Training the same VAE: 784-512-16-512-784, ReLU, Bernoulli, Adam 1e-3, batch 128",
-                f"Seconds for 60,000 MNIST items, from runs of {EPOCHS} passes (our fit holds out 5,000 of its 60,000 and "
-                "is scaled up); the libraries in turn, a process a run. The figure is -ELBO of the 10,000 test images in "
-                "nats, or for the last two the squared error.", rows)  # fmt: skip
+                f"Seconds for 60,000 MNIST items, from runs of {EPOCHS} passes (our fit holds out 5,000 of its 60,000 "
+                "and is scaled up); the libraries in turn, a process a run. The figure is -ELBO of the 10,000 test "
+                "images in nats, or for autoencoders the squared error.", rows)  # fmt: skip
 
 
 def contender(name: str, data: dict[str, Path], epochs: int, settings: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -439,7 +439,7 @@ def test_a_rate_too_high_is_named(model_class: type[Any]) -> None:
     assert not hasattr(model, "network_")
 
 
-# ---- the held-out part and the formulas --------------------------------------------------------------------------------
+# ---- the held-out part and the formulas ------------------------------------------------------------------------------
 
 
 @given(n=st.integers(1, 3000), seed=st.integers(0, 99))

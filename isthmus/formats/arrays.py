@@ -33,7 +33,17 @@ from torch import Tensor
 from isthmus.errors import DamagedFileError, DataError, FormatError
 from isthmus.formats.saved import Saved, shortened
 
-__all__ = ["Origin", "as_array", "chunks", "listing", "refuse_non_finite", "require_finite", "stored", "widest_float"]
+__all__ = [
+    "Origin",
+    "as_array",
+    "chunks",
+    "listing",
+    "refuse_non_finite",
+    "require_finite",
+    "shares_memory",
+    "stored",
+    "widest_float",
+]
 
 DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
@@ -363,9 +373,14 @@ def stored(array: np.ndarray, what: str = "items") -> Tensor:
     compact = np.ascontiguousarray(array, dtype=STORED_AS.get(array.dtype.name, array.dtype.name))
     if any(stride < 0 or stride % compact.itemsize for stride in compact.strides):  # axes of one have any
         compact = compact.copy()
-    with warnings.catch_warnings():  # torch cannot keep a promise not to write; we do, for nobody writes to stored items
+    with warnings.catch_warnings():  # torch cannot promise not to write; we do: nobody writes to stored items
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(compact)
+
+
+def shares_memory(array: np.ndarray) -> bool:
+    """Whether `stored` gives a tensor of the very same values in the same memory."""
+    return array.dtype.name in DTYPES and array.dtype.name not in STORED_AS and array.flags.c_contiguous
 
 
 def _cast(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import DataError, SettingError
-from isthmus.formats.arrays import Origin, chunks, refuse_non_finite, widest_float
+from isthmus.formats.arrays import Origin, chunks, refuse_non_finite, shares_memory, stored, widest_float
 from isthmus.formats.saved import Saved
 
 if TYPE_CHECKING:
     from isthmus.formats.base import Format
     from isthmus.likelihoods import Likelihood
 
-__all__ = ["SCALES", "Scaling", "extent", "require_fit"]
+__all__ = ["SCALES", "Extent", "Scaling", "extent_of", "require_fit"]
 
 SCALES = ("auto", "standard", "global", "centre", "none")
 LEARNED = SCALES[1:]
@@ -79,20 +79,25 @@ class Scaling:
     on_device: dict[torch.device, _OnDevice] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def learn(cls, array: np.ndarray, low: np.ndarray, high: np.ndarray, setting: str) -> Self:
-        """From finite values (n, k) or (n, k, t) and their range by part; ``setting`` is one of `SCALES`.
+    def learn(cls, array: np.ndarray, extent: Extent, setting: str) -> Self:
+        """From finite values (n, k) or (n, k, t) and their extent; ``setting`` is one of `SCALES`.
 
         "auto" is "none" for zeros and ones, "standard" for everything else. Raises SettingError for another word.
         """
         if not isinstance(setting, str) or setting not in SCALES:
             raise SettingError(f"scale={setting!r} is unknown: choose one of {', '.join(SCALES)}")
+        low, high, sums = extent
         binary = _zeros_and_ones(array, low, high)
         how = setting if setting != "auto" else "none" if binary else "standard"
         least, most = low.astype(np.float64), high.astype(np.float64)
         rounding = _equal_but_for_rounding(array, low, high)
         constant = rounding | (low == high)
         offset, step = np.zeros(1), np.ones(1)
-        if how != "none":
+        if how == "centre":
+            offset, step = np.where(low == high, least, sums / (array.size // len(low))), np.ones(len(low))
+            if not np.isfinite(sums).all():  # the sum of very large values overflows
+                offset = _mean_and_deviation(array, least, most)[0]
+        elif how != "none":
             offset, deviation = _mean_and_deviation(array, least, most)
             step = np.ones(len(low))
             if how == "standard":
@@ -146,6 +151,8 @@ class Scaling:
         if self.how == "none":
             return stored.to(torch.float32)
         its = self._on(stored.device, axes)
+        if self.how == "centre" and stored.dtype == torch.float32 and its.easy:
+            return (stored - its.upper).sub_(its.lower)
         narrow = its.offset.dtype == torch.float32
         if narrow and not stored.is_floating_point():  # whole numbers lose nothing among whole numbers
             return (stored.to(torch.int64) - its.whole).to(torch.float32).sub_(its.fraction).div_(its.step)
@@ -208,18 +215,37 @@ class Scaling:
         return cls(how, offset, step, constant, fields.flag("binary"), fields.flag("bounded"))
 
 
-def extent(array: np.ndarray, origin: Origin, what: str = "items") -> tuple[np.ndarray, np.ndarray]:
-    """Least and largest value of each part of (n, k) or (n, k, t), n >= 1, in the array's dtype.
+class Extent(NamedTuple):
+    """Of each part: least and largest value in the array's dtype, and the sum, float64. (k,) each."""
+
+    low: np.ndarray
+    high: np.ndarray
+    sums: np.ndarray
+
+
+def extent_of(array: np.ndarray, origin: Origin, what: str = "items") -> Extent:
+    """Least and largest value and sum of each part of (n, k) or (n, k, t), n >= 1, in one pass over the memory.
 
     Raises DataError that names the columns or items where there is NaN or infinity, or for values whose differences
     would overflow float64.
     """
     axes = (0, *range(2, array.ndim))
-    low, high = array[:1].min(axis=axes), array[:1].max(axis=axes)
-    for rows in chunks(array):
-        part = array[rows]
-        low = np.minimum(low, part.min(axis=axes))  # NaN where there is one
-        high = np.maximum(high, part.max(axis=axes))
+    sums = np.zeros(array.shape[1])
+    if shares_memory(array):  # torch looks with all cores, NumPy with one
+        items = stored(array)
+        lows, highs, totals = items[:1].amin(axes), items[:1].amax(axes), torch.from_numpy(sums)
+        for rows in chunks(array):
+            some = items[rows]
+            lows, highs = torch.minimum(lows, some.amin(axes)), torch.maximum(highs, some.amax(axes))
+            totals += some.sum(axes, dtype=torch.float64)
+        low, high = lows.numpy(), highs.numpy()  # NaN where there is one
+    else:
+        low, high = array[:1].min(axis=axes), array[:1].max(axis=axes)
+        for rows in chunks(array):
+            part = array[rows]
+            low, high = np.minimum(low, part.min(axis=axes)), np.maximum(high, part.max(axis=axes))
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums += part.sum(axis=axes, dtype=np.float64)
     if array.dtype.kind == "f" and not (np.isfinite(low).all() and np.isfinite(high).all()):
         refuse_non_finite(array if array.ndim == 2 else np.swapaxes(array, 1, 2), origin, what)
     if array.dtype == np.float64 and (low.min() < -LARGEST or high.max() > LARGEST):
@@ -228,7 +254,7 @@ def extent(array: np.ndarray, origin: Origin, what: str = "items") -> tuple[np.n
             f"the {what} hold {value:.6g}, so close to the largest 64-bit float that differences overflow; divide such"
             " columns by a power of ten first"
         )
-    return low, high
+    return Extent(low, high, sums)
 
 
 def require_fit(format: Format) -> None:

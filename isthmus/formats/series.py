@@ -11,7 +11,7 @@ from isthmus.errors import DataError, FormatError
 from isthmus.formats.arrays import Origin, as_array, stored
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.saved import LONGEST_SIDE, Saved
-from isthmus.formats.scaling import SCALES, Scaling, extent, require_fit
+from isthmus.formats.scaling import SCALES, Scaling, extent_of, require_fit
 
 if TYPE_CHECKING:
     from isthmus.likelihoods import Likelihood
@@ -58,9 +58,9 @@ class SeriesFormat(Format):
         """
         origin, array = as_array(items, "series")
         series = _channels_first(array)
-        low, high = extent(series, origin, "series")
-        scaling = Scaling.learn(series, low, high, self.setting)
-        scaling.require_reach(low, high, lambda part: f"channel {part}")
+        extent = extent_of(series, origin, "series")
+        scaling = Scaling.learn(series, extent, self.setting)
+        scaling.require_reach(extent.low, extent.high, lambda part: f"channel {part}")
         self.origin_, self.scaling_, self.rank_ = Origin(origin.container, origin.dtype), scaling, array.ndim
         self.spec = Spec("series", (series.shape[1], series.shape[2]), levels=2 if scaling.binary else None)
         return self
@@ -81,7 +81,7 @@ class SeriesFormat(Format):
                 f"series of shape {array.shape} given, but this SeriesFormat is expecting {learned}: {t} steps of"
                 f" {c} {'channel' if c == 1 else 'channels'}{one}"
             )
-        low, high = extent(series, origin, "series")
+        low, high, _ = extent_of(series, origin, "series")
         self.scaling_.require_reach(low, high, lambda part: f"channel {part}")
         return stored(series, "series")
 

@@ -11,7 +11,7 @@ from isthmus.errors import DataError, FormatError
 from isthmus.formats.arrays import Origin, as_array, listing, stored
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.saved import Saved
-from isthmus.formats.scaling import SCALES, Scaling, extent, require_fit
+from isthmus.formats.scaling import SCALES, Scaling, extent_of, require_fit
 
 if TYPE_CHECKING:
     from isthmus.likelihoods import Likelihood
@@ -68,9 +68,9 @@ class VectorFormat(Format):
     def fit_tensor(self, items: Any) -> Tensor:
         origin, array = as_array(items)
         require_two_axes(array, "this VectorFormat")
-        low, high = extent(array, origin)
-        scaling = Scaling.learn(array, low, high, self.setting)
-        scaling.require_reach(low, high, lambda part: f"column {origin.name(part)}")
+        extent = extent_of(array, origin)
+        scaling = Scaling.learn(array, extent, self.setting)
+        scaling.require_reach(extent.low, extent.high, lambda part: f"column {origin.name(part)}")
         self.origin_, self.scaling_ = origin, scaling
         self.spec = Spec("vector", (array.shape[1],), levels=2 if scaling.binary else None)
         return stored(array)
@@ -89,7 +89,7 @@ class VectorFormat(Format):
                 f"X has {array.shape[1]} features, but this VectorFormat is expecting {width} features as input"
             )
         self._require_names(origin)
-        low, high = extent(array, origin)
+        low, high, _ = extent_of(array, origin)
         named = origin if origin.columns is not None else self.origin_
         self.scaling_.require_reach(low, high, lambda part: f"column {named.name(part)}")
         return stored(array)

@@ -145,8 +145,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise
 
     def _adopt(self, X: Any) -> Tensor:
-        """Fit the format, and remember what scikit-learn asks an estimator to remember of its input. The stored view.
-        """
+        """The stored view, of a format fitted to X; keeps what scikit-learn asks an estimator to keep of its input."""
         made = self._format_for(X)
         stored = made.fit_tensor(X)
         if made.spec.kind == "vector":

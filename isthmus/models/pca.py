@@ -305,17 +305,21 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
     size = stored[0].numel()
     rows = max(PIECE // size, 1)
     wide = stored.dtype in (torch.float64, torch.int64)
-    shift = format.scale(stored[:rows]).flatten(1).mean(0)
-    total = torch.zeros(size, dtype=torch.float64)
-    scatter = torch.zeros(size, size, dtype=torch.float64)
+    first = format.scale(stored[:1000]).flatten(1)
+    shift = first.mean(0)
+    apart = bool((shift.abs() > first.std(0, correction=0)).any())  # centred data needs no shift
+    shift = shift if apart else torch.zeros(size)
+    total, scatter = np.zeros(size), np.zeros((size, size))
     for start in range(0, len(stored), rows):
-        piece = format.scale(stored[start : start + rows]).flatten(1) - shift  # not in place: it may be the user's data
-        piece = piece.double() if wide else piece
-        total += piece.sum(0, dtype=torch.float64)
-        scatter += piece.T @ piece
+        piece = format.scale(stored[start : start + rows]).flatten(1)
+        if apart:
+            piece = piece - shift  # not in place: it may be the user's data
+        x = (piece.double() if wide else piece).numpy()
+        total += np.ones(len(x), x.dtype) @ x
+        scatter += x.T @ x  # NumPy sees that this is symmetric, and makes half of it
     mean = total / len(stored)
-    scatter -= torch.outer(mean, total)
-    return len(stored), mean + shift, scatter
+    scatter -= np.outer(mean, total)
+    return len(stored), torch.from_numpy(mean) + shift, torch.from_numpy(scatter)
 
 
 def _from_covariance(mean: Tensor, scatter: Tensor, n: int, wanted: int) -> _Spectrum:

@@ -20,7 +20,7 @@ __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "see
 SHARE = 0.5  # of the device's memory that items may take and still be resident
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
 WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
-HASHED = 2**26  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
+HASHED = 2**24  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ def memory_of(device: torch.device) -> float:
 def data_hash(stored: Tensor) -> str:
     """Names a stored view, so that the items that a model was fitted to are recognised.
 
-    Of more than 64 MiB, items spread evenly over the data are read, so that a large file is not read once more.
+    Of more than 16 MiB, items spread evenly over the data are read, so that a large file is not read once more.
     """
     in_item = max(stored[0].numel() * stored.element_size(), 1) if len(stored) else 1
     step = max(-(-len(stored) * in_item // HASHED), 1)
