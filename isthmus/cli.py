@@ -6,6 +6,7 @@ runs, so help is there at once.
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 import click
 
-from isthmus.errors import DataError, FileError, IsthmusError, IsthmusWarning
+from isthmus.errors import DataError, FileError, IsthmusError, IsthmusWarning, SettingError
 
 __all__ = ["main"]
 
@@ -40,16 +41,23 @@ def number_or_auto(context: click.Context, parameter: click.Parameter, value: st
 
 
 def assignments(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE, each value read as JSON where it is JSON, and as text otherwise."""
+    """NAME=VALUE for each."""
     found = {}
     for name, equals, text in (value.partition("=") for value in values):
         if not equals or not name.isidentifier():
             raise click.BadParameter(f"{name + equals + text!r} is not of the form NAME=VALUE.")
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
+        found[name] = value_of(text)
     return found
+
+
+def value_of(text: str) -> Any:
+    """A value as JSON or Python writes it: 3, true, None, ["topk", 8], ('topk', 8); any other text as it is."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return text
 
 
 model_argument = click.argument("model", metavar="MODEL")
@@ -81,6 +89,7 @@ def writes(command: Command) -> Command:
 
         if output == "-" and as_json:
             raise click.UsageError("--json prints on standard output, where the result goes: name a file with -o.")
+        require_apart(output, *(given.get(name) for name in ("model", "items", "codes")))
         result, told = command(**given)
         write(output, result, columns=told.pop("columns", None), overwrite=overwrite)
         shape, dtype = list(getattr(result, "shape", [len(result)])), str(getattr(result, "dtype", "pictures"))
@@ -159,6 +168,13 @@ def columns_of(model: Any) -> dict[str, Any]:
     return {"columns": getattr(getattr(model.format_, "origin_", None), "columns", None)}
 
 
+def require_apart(output: str, *inputs: str | None) -> None:
+    """A usage error where the output would take the place of what is read."""
+    for path in inputs:
+        if path is not None and Path(output).exists() and Path(path).exists() and os.path.samefile(output, path):
+            raise click.UsageError(f"-o {output} is what is read, and would be lost. Name another file.")
+
+
 def require_place(path: str) -> None:
     """FileError at once, rather than after minutes of training."""
     folder = Path(path).resolve().parent
@@ -189,8 +205,8 @@ def cli() -> None:
     Exit codes:
       0    done
       1    something is wrong with data or files; one line on standard error says what
-      2    the command was not understood
-      130  stopped with Ctrl-C; nothing half-written is left
+      2    the command was not understood, or a setting is out of range
+      130  stopped with Ctrl-C; nothing half-written is left, and fit has saved the best so far
     """
 
 
@@ -226,6 +242,7 @@ def fit(items: str, key: str | None, skip_corrupt: bool, output: str, word: str,
       isthmus fit digits.npy -o clean.isthmus --set corruption=gaussian
     """
     require_place(output)
+    require_apart(output, items, labels)
     from isthmus.evaluate import evaluate
     from isthmus.formats import format_of
     from isthmus.models import MODELS
@@ -244,10 +261,13 @@ def fit(items: str, key: str | None, skip_corrupt: bool, output: str, word: str,
     except DataError:
         format_of(X, chosen.get("format")).fit(X)  # fails in the same way, and names the row of the file, not of a part
         raise
+    model.save(output)  # whatever happens while it is measured
     report = evaluate(model, taken(X, held_out), taken(y, held_out), train=taken(X, learned) if len(held_out) else None)
     model.save(output, report=report)
     answer({"model": word, "latents": model.latent_dim_, "output": output} | report.to_json(), str(report), as_json)
     say(f"wrote {output}: {word}, {model.latent_dim_} latents, {Path(output).stat().st_size / 1e6:.2f} MB")
+    if model.history_.get("ended") == "interrupted":
+        raise click.exceptions.Exit(STOPPED)
 
 
 def settings_for(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -412,6 +432,8 @@ def demo(folder: str, seed: int) -> None:
 
 # --- The way in and the way out ---------------------------------------------------------------------------------------
 
+STOPPED = 130  # as shells say it
+
 IN_PYTHON = (  # how messages call a setting, and how this command calls it
     (re.compile(r"\bkey='([^']*)'"), r"--key \1"),
     (re.compile(r"\boverwrite=True\b"), "--overwrite"),
@@ -430,10 +452,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             code = error.exit_code
         except IsthmusError as error:
             say(functools.reduce(lambda text, pair: pair[0].sub(pair[1], text), IN_PYTHON, str(error)))
+            code = 2 if isinstance(error, SettingError) else 1
+        except OSError as error:  # our own files have errors of ours; this is standard output
+            say(f"cannot write to standard output: {error.strerror or error}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in it would fail once more
             code = 1
         except (click.Abort, KeyboardInterrupt):
             say("stopped")
-            code = 130
+            code = STOPPED
     sys.exit(code)
 
 

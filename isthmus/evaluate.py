@@ -22,9 +22,10 @@ from isthmus import metrics
 from isthmus.errors import DataError, FormatError, SettingError
 from isthmus.formats.base import Format
 from isthmus.likelihoods import Gaussian
-from isthmus.models.embedding import Embedding, data_hash
+from isthmus.models.embedding import Embedding
 from isthmus.models.pca import PCA
 from isthmus.priors import StandardNormal
+from isthmus.training.feed import data_hash
 from isthmus.training.recipe import split
 
 __all__ = ["Report", "compare", "evaluate"]
@@ -346,8 +347,11 @@ def _verdict(name: str, error: np.ndarray, pca: np.ndarray | None, nothing: np.n
         return f"{name} explains {explained:.1%} of the variance."
     better = pca - error
     noise = 2 * float(better.std(ddof=1)) / math.sqrt(len(better))
-    if abs(better.mean()) <= max(noise, CLOSE * float(pca.mean()), zero):
+    if abs(better.mean()) <= max(CLOSE * float(pca.mean()), zero):
         return f"{name} does not help on this data: PCA of the same size is as good."
+    if abs(better.mean()) <= noise:
+        side = "better" if better.mean() > 0 else "worse"
+        return f"{name} looks {side} than PCA of the same size, but {len(better)} items are too few to tell."
     if better.mean() > 0:
         return f"{name} helps: its error is {error.mean() / pca.mean():.2f} of that of PCA of the same size."
     if pca.mean() <= zero:
@@ -395,6 +399,9 @@ def _labels(y: Any, count: int) -> np.ndarray | None:
     labels = y.detach().cpu().numpy() if hasattr(y, "detach") else np.asarray(y)
     if labels.shape != (count,):
         raise DataError(f"labels of shape {labels.shape} given for {count} items; expected ({count},)")
+    if labels.dtype.kind in "fc" and np.isnan(labels).any():
+        row = int(np.flatnonzero(np.isnan(labels))[0])
+        raise DataError(f"the label of item {row} is missing (NaN): give one for each item, or leave such items out")
     try:
         return np.unique(labels, return_inverse=True)[1]
     except TypeError as error:

@@ -216,6 +216,7 @@ def test_the_error_curve_falls_and_agrees_with_truncated_models() -> None:
     scaled = model.format_.scale(torch.from_numpy(items)).numpy()
     for k in (1, 3, 5):
         shorter = model.truncate(k)
+        assert shorter.get_params()["latent_dim"] == shorter.latent_dim_ == k
         codes = shorter.encode(items)
         assert_array_equal(codes, model.encode(items)[:, :k])
         back = model.format_.scale(torch.from_numpy(shorter.decode(codes))).numpy()
@@ -314,16 +315,30 @@ def test_modules_of_your_own_in_a_vae() -> None:
     model = VAE(2, network=(encoder, decoder), epochs=3, device="cpu").fit(flat())
     assert model.encode(flat()).shape == (600, 2)
     with pytest.raises(
-        SettingError, match=r"your encoder turns .* \(2, 2\); expected \(2, 4\) \(2 numbers for each of 2"
+        SettingError, match=r"your encoder turns .* \(2, 2\); expected \(2, 4\): 2 numbers for each of 2"
     ):
         VAE(2, network=pair(), device="cpu").fit(flat())
+
+
+@pytest.mark.parametrize("shape", [(64,), (8, 8), (1, 8, 8), (1, 1, 8, 8)])
+def test_a_decoder_of_your_own_need_not_name_the_one_parameter(shape: tuple[int, ...], tmp_path: Path) -> None:
+    X = np.random.default_rng(0).random((40, 8, 8), dtype=np.float32)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, shape))
+    model = Autoencoder(2, network=network, epochs=1, device="cpu").fit(X)
+    assert model.reconstruct(X).shape == (40, 8, 8)
+    model.save(tmp_path / "own.isthmus")
+    again = load(tmp_path / "own.isthmus", network=network)
+    np.testing.assert_array_equal(again.encode(X), model.encode(X))
 
 
 @pytest.mark.parametrize(
     ("network", "text"),
     [
         (lambda: pair(3), r"your encoder turns a batch of shape \(2, 10\) into \(2, 3\); expected \(2, 2\)"),
-        (lambda: (pair()[0], nn.Linear(2, 10)), r"your decoder turns .* into \(2, 10\); expected \(2, 1, 10\)"),
+        (
+            lambda: (pair()[0], nn.Linear(2, 11)),
+            r"your decoder turns .* into \(2, 11\); expected \(2, 1, 10\): 1 param",
+        ),
         (lambda: (nn.Linear(9, 2), pair()[1]), r"your encoder fails on a batch of shape \(2, 10\): mat1 and mat2"),
         (lambda: (pair()[0], pair(3)[1]), r"your decoder fails on a batch of shape \(2, 2\)"),
         (lambda: (nn.Flatten(), nn.Flatten()), "your encoder turns"),

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,7 +204,7 @@ def test_resize(run: Run, here: Path) -> None:
 
 def test_key(run: Run, here: Path) -> None:
     done = run("encode", here / "digits.isthmus", here / "both.npz", "-o", "z.npy")
-    assert (done.code, "holds 2 arrays: train, test. Choose one: --key train" in done.err) == (1, True)
+    assert (done.code, "holds 2 arrays: train, test. Choose one: --key train" in done.err) == (2, True)
     assert run("encode", here / "digits.isthmus", here / "both.npz", "--key", "test", "-o", "z.npy").code == 0
     assert len(np.load("z.npy")) == 100
 
@@ -243,20 +244,54 @@ def test_a_vae_and_a_budget(run: Run, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "table.csv", "--model", "pca", "-o", "table.csv"),
+        ("fit", "table.csv", "--model", "pca", "--labels", "labels.npy", "-o", "labels.npy"),
+        ("encode", "digits.isthmus", "digits.npy", "-o", "digits.npy"),
+        ("encode", "digits.isthmus", "digits.npy", "-o", "digits.isthmus"),
+        ("reconstruct", "digits.isthmus", "digits.npy", "-o", "./digits.npy"),
+    ],
+)
+def test_nothing_that_is_read_is_written_over(run: Run, here: Path, arguments: tuple[str, ...]) -> None:
+    for path in here.iterdir():
+        if path.is_file():
+            shutil.copy(path, path.name)
+    before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    done = run(*arguments)
+    assert (done.code, "is what is read, and would be lost" in done.err) == (2, True)
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("text", ['["topk", 1]', '("topk", 1)', "('topk', 1)"])
+def test_a_setting_as_json_or_as_python_writes_it(run: Run, here: Path, text: str) -> None:
+    done = run("fit", here / "table.csv", "-o", "m.isthmus", "--set", f"sparsity={text}", "--set", "epochs=1")
+    assert done.code == 0, done.err
+    assert tuple(isthmus.load("m.isthmus").sparsity) == ("topk", 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_standard_output(here: Path) -> None:
+    command = f"{sys.executable} -m isthmus encode {here / 'digits.isthmus'} {here / 'digits.npy'} > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "isthmus: cannot write to standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--latent", "0"], 1, "latent_dim=0: expected a whole number from 1"),
+        (["--latent", "0"], 2, "latent_dim=0: expected a whole number from 1"),
         (["--latent", "-1"], 2, "'-1' is neither a whole number nor auto"),
         (["--latent", "many"], 2, "'many' is neither a whole number nor auto"),
         (["--model", "gan"], 2, "'gan' is not one of"),
         (["--model", "pca", "--budget", "5s"], 2, "PCA has no setting budget; it has format, latent_dim, whiten"),
         (["--set", "betta=4"], 2, "Autoencoder has no setting betta; it has"),
         (["--set", "beta"], 2, "'beta' is not of the form NAME=VALUE"),
-        (["--budget", "soon"], 1, "'soon'"),
-        (["--likelihood", "magic"], 1, "likelihood='magic' is unknown"),
+        (["--budget", "soon"], 2, "'soon'"),
+        (["--likelihood", "magic"], 2, "likelihood='magic' is unknown"),
         (["--seed", "-1"], 2, "-1 is not in the range"),
-        (["--format", "series", "--set", "epochs=0"], 1, "epochs=0: expected a whole number from 1"),
-        (["--key", "a"], 1, "leave the key out"),
+        (["--format", "series", "--set", "epochs=0"], 2, "epochs=0: expected a whole number from 1"),
+        (["--key", "a"], 2, "leave the key out"),
     ],
 )
 def test_settings_that_are_wrong(run: Run, here: Path, options: list[str], code: int, message: str) -> None:
@@ -414,7 +449,7 @@ def test_ctrl_c_keeps_the_best_so_far(training: subprocess.Popen[str], tmp_path:
     time.sleep(15)  # long enough to be in training on a slow machine
     training.send_signal(signal.SIGINT)
     out, err = training.communicate(timeout=120)
-    assert training.returncode == 0, err
+    assert training.returncode == 130, err
     assert "interrupted" in err
     assert "Autoencoder(2)" in out
     assert isthmus.load(tmp_path / "m.isthmus").history_["ended"] == "interrupted"

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import SkipTest, estimator_checks_generator
 
-from isthmus.errors import DamagedFileError, DataError, FileError, FormatError, NotSupported
+from isthmus.errors import DamagedFileError, DataError, FileError, FormatError, NotSupported, SettingError
 from isthmus.evaluate import evaluate
 from isthmus.models import MODELS, load
 from isthmus.models.embedding import BLOCK, Embedding
@@ -399,6 +399,13 @@ def test_a_file_gives_the_same_model(model: Embedding, kind: str, tmp_path: Path
     assert set(vars(back)) == set(vars(model))
     assert back.save(tmp_path / "again.isthmus").read_bytes() == path.read_bytes()
     assert_array_equal(back.fit(items).encode(items), model.encode(items))
+
+
+def test_loading_with_a_setting_that_the_model_lacks(word: str, tmp_path: Path) -> None:
+    model = made(word).fit(np.random.default_rng(0).standard_normal((40, 5)))
+    path = model.save(tmp_path / "m.isthmus")
+    with pytest.raises(SettingError, match=r"load\(..., colour=\)"):
+        load(path, colour=1)
 
 
 def test_names_of_columns_are_kept(word: str, tmp_path: Path) -> None:

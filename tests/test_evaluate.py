@@ -463,6 +463,24 @@ def test_labels_that_do_not_fit(vae: VAE, labels: Any) -> None:
         evaluate(vae, HELD_OUT, labels)
 
 
+def test_a_missing_label_is_named(vae: VAE) -> None:
+    labels = LABELS[500:800].astype(float)
+    labels[7] = np.nan
+    with pytest.raises(DataError, match="the label of item 7 is missing"):
+        evaluate(vae, HELD_OUT, labels)
+
+
+def test_few_items_do_not_tell() -> None:
+    from isthmus.evaluate import _verdict
+
+    pca, error = np.tile([1.0, 3.0], 10), np.tile([2.0, 1.2], 10)
+    args = np.full(20, 9.0), 1e-9
+    assert "looks better than PCA of the same size, but 20 items are too few" in _verdict("VAE(2)", error, pca, *args)
+    assert "looks worse" in _verdict("VAE(2)", pca, error, *args)
+    assert "does not help" in _verdict("VAE(2)", pca, pca, *args)
+    assert "helps" in _verdict("VAE(2)", pca / 2, pca, *args)
+
+
 def test_labels_that_cannot_be_sorted(vae: VAE) -> None:
     with pytest.raises(DataError, match="all numbers or all text"):
         evaluate(vae, HELD_OUT, np.array([1, "a", None] * 100, dtype=object))

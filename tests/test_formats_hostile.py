@@ -254,7 +254,7 @@ def test_the_format_is_found_from_the_items(items: Any, expected: type[Format]) 
     [
         (
             np.full((5, 8, 8), 7.5),
-            r"shape \(5, 8, 8\) of float64 .* from 7\.5 to 7\.5 .*divide by their maximum.*format=\"series",
+            r"shape \(5, 8, 8\) of float64 .* from 7\.5 to 7\.5 .*divide by 255.*format=\"series",
         ),
         (np.full((5, 8, 8), -0.5), r"ImageFormat\(range=\(-0\.5, -0\.5\)\)"),
         (np.full((5, 8, 8), 4095, dtype=np.int16), "could be images or series"),

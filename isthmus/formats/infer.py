@@ -160,8 +160,8 @@ def _of_three_axes(origin: Origin, array: np.ndarray) -> Format:
         return ImageFormat()
     if height == width:
         mend = (
-            "divide by their maximum"
-            if low >= 0
+            "divide by 255"
+            if low >= 0 and 1 < high <= 255
             else f"bring them to [0, 1], or give ImageFormat(range=({low:g}, {high:g}))"
         )
         raise FormatError(

@@ -138,7 +138,9 @@ class Scaling:
             part = int(np.flatnonzero(far)[0])
             value = low[part] if abs(least[part]) > abs(most[part]) else high[part]
             if self.how in ("none", "centre"):
-                told = 'too large for 32-bit floats as it is: choose scale="standard" or "global", or divide the data'
+                told = (
+                    'too large for 32-bit floats as it is: give a format that scales, such as VectorFormat("standard")'
+                )
             else:
                 told = (
                     f"too far from what was learned (mean {self.offset[part]:.6g}, deviation {self.step[part]:.6g}):"

@@ -120,6 +120,9 @@ class Autoencoder(Neural):
 
     def _learn(self, stored: Tensor, y: Any) -> None:
         latents, elements = self._latents(self.format_.spec.size), self.format_.spec.size
+        kind, k = self._sparsity()
+        if kind == "topk" and k >= latents:
+            raise SettingError(f"sparsity=('topk', {k:g}) keeps all of {latents} latents: give a k below latent_dim")
         if latents >= elements and self.sparsity is None and self.corruption is None and not self.contraction:
             warnings.warn(
                 f"latent_dim={latents} is not below the {elements} elements of an item: nothing forces such an "

@@ -280,7 +280,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= self.latent_dim_:
             raise SettingError(f"k={k!r}: expected a whole number from 1 to {self.latent_dim_}, the length of the code")
         shorter = copy.deepcopy(self)
-        shorter.latent_dim_ = int(k)
+        shorter.latent_dim = shorter.latent_dim_ = int(k)
         shorter.prior_ = self.prior_.first(int(k))
         return shorter
 
@@ -352,6 +352,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     @classmethod
     def _from_contents(cls, contents: store.Contents, **given: Any) -> Self:
         """The model that ``save`` wrote. ``given`` are settings that no file can hold, such as modules."""
+        if unknown := sorted(given.keys() - set(cls._get_param_names())):
+            raise SettingError(f"load(..., {unknown[0]}=): {cls.__name__} has no such setting")
         try:
             settings, learned = contents.model["settings"], contents.model["learned"]
             known = cls._get_param_names()

@@ -106,6 +106,8 @@ class Neural(Embedding):
 
     def _fitted_prior(self, stored: Tensor) -> priors.Prior:
         """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""
+        if isinstance(self._prior(), priors.StandardNormal):  # knows all without looking
+            return self._prior().fit(np.zeros((1, self.latent_dim_), np.float32))
         try:
             return self._prior().fit(self._in_blocks(self._encode_stored, stored).numpy())
         except KeyboardInterrupt:
@@ -190,6 +192,10 @@ class Neural(Embedding):
             raise SettingError(
                 "this model was trained with torch modules of its owner, and a file never holds code: "
                 "give them again, as load(path, network=(encoder, decoder))"
+            )
+        if self._plan["kind"] != "own" and _is_pair(self.network):
+            raise SettingError(
+                "load(..., network=): this file holds its own network; only modules of your own are given"
             )
         if not 1 <= self.latent_dim_ <= int(learned["latents"]):
             raise ValueError(f"a code of {self.latent_dim_} from a network of {learned['latents']} latents")

@@ -208,7 +208,9 @@ class VAE(Neural):
                 weights.append(log_p + (0.5 * noise.square() + deviation.log()).sum(1))
             return torch.stack(weights).double().logsumexp(0) - math.log(samples)
 
-        return self._in_blocks(bound, stored).numpy()
+        with torch.inference_mode():  # draws are of a row's place anyway: no need to fill up the last block
+            pieces = [bound(block.to(self._device)).cpu() for block in stored.split(BLOCK)]
+        return torch.cat(pieces).numpy()
 
     def _log_likelihood(self, x: Tensor) -> Tensor:
         return -self._elbo_parts(x).sum(1)

@@ -52,7 +52,10 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     factor = SIZES[size]
     if isinstance(network, (tuple, list)):
         if not all(isinstance(width, int) and not isinstance(width, bool) and width >= 1 for width in network):
-            raise SettingError(f"network={network!r}: the widths of the hidden layers must be whole numbers from 1")
+            raise SettingError(
+                f"network={network!r}: expected the widths of the hidden layers, whole numbers from 1, or two torch "
+                "modules (made, not classes): (encoder, decoder)"
+            )
         return {"kind": "mlp", "widths": list(network)}
     if network not in ("auto", "linear", "mlp", "conv"):
         raise SettingError(

@@ -72,10 +72,14 @@ class Coder(nn.Module):
             if not isinstance(output, Tensor):
                 raise SettingError(f"your {word} gives a {type(output).__name__}; expected one tensor {(2, *wanted)}")
             got = tuple(output.shape)
-            if got != (2, *wanted):
+            if word == "decoder" and likelihood.n_params == 1 and got[1:] in _without_parameters(spec):
+                decoder = nn.Sequential(decoder, nn.Flatten(1), nn.Unflatten(1, wanted))
+            elif got != (2, *wanted):
+                parts = f"{codes} numbers for each of {latent_dim} latents"
+                if word == "decoder":
+                    parts = f"{likelihood.n_params} parameters of the likelihood, then the axes of an item {spec.shape}"
                 raise SettingError(
-                    f"your {word} turns a batch of shape {(2, *given)} into {got}; expected {(2, *wanted)}"
-                    + (f" ({codes} numbers for each of {latent_dim} latents)" if word == "encoder" else "")
+                    f"your {word} turns a batch of shape {(2, *given)} into {got}; expected {(2, *wanted)}: {parts}"
                 )
         if not any(parameter.requires_grad for module in (encoder, decoder) for parameter in module.parameters()):
             raise SettingError("network=: your modules have nothing to learn, no parameter of theirs takes a gradient")
@@ -107,3 +111,9 @@ class Coder(nn.Module):
         with torch.no_grad():
             squared = (self.likelihood.mean(params) - x).flatten(1).square().sum(1).float()
         return self.decoder.weigh(losses, kept, squared)
+
+
+def _without_parameters(spec: Spec) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a decoder's output for one item in which only the axis of the one parameter is missing, or all axes."""
+    grey = (spec.shape[1:],) if len(spec.shape) > 1 and spec.shape[0] == 1 else ()
+    return (spec.shape, (spec.size,), *grey)

@@ -82,7 +82,14 @@ def restore(
             tensor.copy_(kept)
     for index, parameter in enumerate(_parameters(optimisers)):
         moments = saved.moments.get(index, {})
-        _state(optimisers, parameter).update({name: value.to(parameter.device) for name, value in moments.items()})
+        _state(optimisers, parameter).update({name: _laid_out(value, parameter) for name, value in moments.items()})
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """The value on the parameter's device, and in memory as the parameter is: a fused step pairs them by place."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _parameters(optimisers: list[torch.optim.AdamW]) -> list[Tensor]:

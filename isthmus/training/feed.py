@@ -74,7 +74,7 @@ class ResidentFeed:
         order = self.rows[torch.randperm(self.n_items, generator=generator)].to(self.stored.device)
         size = min(size, self.n_items)
         for start in range(0, self.n_items - size + 1, size):
-            yield self.scale(self.stored[order[start : start + size]])
+            yield self.scale(self.stored.index_select(0, order[start : start + size]))
 
 
 class StreamedFeed:

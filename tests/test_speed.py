@@ -1,0 +1,76 @@
+"""What must not grow, counted and not timed: waits for the device, copies of the data, work for nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import isthmus as im
+
+
+class Counting(TorchDispatchMode):
+    """Counts operations by name, and those that make a new tensor of so many elements or more."""
+
+    def __init__(self, large: int = 2**62) -> None:
+        super().__init__()
+        self.large = large
+        self.calls: Counter[str] = Counter()
+        self.large_ones: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        self.calls[name] += 1
+        old = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        new = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
+        self.large_ones[name] += any(t.numel() >= self.large and t.untyped_storage().data_ptr() not in old for t in new)
+        return result
+
+
+def counted(model: Any, X: np.ndarray, large: int = 2**62) -> Counting:
+    with Counting(large) as counting:
+        model.fit(X)
+    return counting
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("model_class", [im.Autoencoder, im.VAE])
+def test_no_step_waits_for_the_device(model_class: type[Any], ordered: bool) -> None:
+    X = np.random.default_rng(0).standard_normal((320, 12), dtype=np.float32)
+    waits, begun = [], time.monotonic()
+    for size in (72, 9):  # 4 steps an epoch, and 32
+        model = model_class(3, network=(16,), epochs=3, batch_size=size, ordered=ordered, verbose=False)
+        counting = counted(model, X)
+        assert counting.calls["_fused_adamw_"] >= 3 * (288 // size)
+        waits.append(counting.calls["_local_scalar_dense"])
+    looks = 4 * (time.monotonic() - begun) + 1  # of the bar, which reads the loss and checks it four times a second
+    assert abs(waits[1] - waits[0]) <= 2 * looks < 3 * (32 - 4)
+
+
+def test_a_step_is_few_operations() -> None:
+    X = np.random.default_rng(0).standard_normal((320, 12), dtype=np.float32)
+    calls = []
+    for size in (72, 9):
+        model = im.Autoencoder(3, network=(16,), epochs=3, batch_size=size, verbose=False)
+        calls.append(sum(counted(model, X).calls.values()))
+    assert (calls[1] - calls[0]) / (3 * (32 - 4)) < 100  # the network itself, both ways, is half
+
+
+@pytest.mark.parametrize("model_class", [im.Autoencoder, im.VAE])
+def test_training_makes_no_copy_of_the_items(model_class: type[Any]) -> None:
+    X = np.random.default_rng(0).integers(0, 256, (2000, 16, 16), dtype=np.uint8)
+    counting = counted(model_class(3, network=(16,), epochs=1, verbose=False), X, large=X.size)
+    assert not +counting.large_ones
+
+
+def test_a_vae_encodes_nothing_for_a_prior_that_it_knows() -> None:
+    X = np.random.default_rng(0).standard_normal((4000, 12), dtype=np.float32)
+    model = im.VAE(3, network=(16,), epochs=1, batch_size=1000, verbose=False)
+    assert counted(model, X).calls["exp"] < 40
