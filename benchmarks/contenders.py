@@ -188,10 +188,10 @@ def autoencoders(train: np.ndarray, epochs: int) -> Fitted:
     from torch.utils.data import DataLoader
 
     x = torch.from_numpy(train)
-    layers = {"hidden_dims": [WIDTH], "activation": "relu"}
+    inner, outer = ({"hidden_dims": widths, "activation": "relu"} for widths in ([WIDTH], [WIDTH, x.shape[1]]))
     model = VariationalAutoencoderModel(
         config=VariationalAutoencoderConfig(latent_dim=LATENTS), sample_spec=TensorSpec(shape=(x.shape[1],)),
-        encoder="mlp", encoder_config=layers, decoder="mlp", decoder_config=layers)  # fmt: skip
+        encoder="mlp", encoder_config=inner, decoder="mlp", decoder_config=outer)  # fmt: skip
     few = DataLoader(x[:BATCH], batch_size=BATCH)
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         trainer = VAETrainer(model=model, args=TrainingConfig(

@@ -40,7 +40,6 @@ __all__ = [
     "listing",
     "refuse_non_finite",
     "require_finite",
-    "shares_memory",
     "stored",
     "widest_float",
 ]
@@ -376,11 +375,6 @@ def stored(array: np.ndarray, what: str = "items") -> Tensor:
     with warnings.catch_warnings():  # torch cannot promise not to write; we do: nobody writes to stored items
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(compact)
-
-
-def shares_memory(array: np.ndarray) -> bool:
-    """Whether `stored` gives a tensor of the very same values in the same memory."""
-    return array.dtype.name in DTYPES and array.dtype.name not in STORED_AS and array.flags.c_contiguous
 
 
 def _cast(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:

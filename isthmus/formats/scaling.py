@@ -11,7 +11,7 @@ offset (1e9 plus noise) nor values whose squares overflow (1e300) lose digits, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import DataError, SettingError
-from isthmus.formats.arrays import Origin, chunks, refuse_non_finite, shares_memory, stored, widest_float
+from isthmus.formats.arrays import Origin, chunks, refuse_non_finite, widest_float
 from isthmus.formats.saved import Saved
+from isthmus.threads import in_threads
 
 if TYPE_CHECKING:
     from isthmus.formats.base import Format
@@ -40,6 +41,7 @@ UNITS = {
 MOST = 2.0**63  # largest scaled value: its square still fits float32
 LARGEST = 2.0**1022  # the difference of two such values is still finite in float64
 NARROW = (torch.uint8, torch.int8, torch.int16, torch.float16, torch.bfloat16, torch.float32)  # exact in float32
+SLICES = 8  # chunks that a thread looks at in one go
 EASY = 1e30  # offsets below this and steps above its inverse can be handled in float32
 
 
@@ -232,22 +234,22 @@ def extent_of(array: np.ndarray, origin: Origin, what: str = "items") -> Extent:
     would overflow float64.
     """
     axes = (0, *range(2, array.ndim))
-    sums = np.zeros(array.shape[1])
-    if shares_memory(array):  # torch looks with all cores, NumPy with one
-        items = stored(array)
-        lows, highs, totals = items[:1].amin(axes), items[:1].amax(axes), torch.from_numpy(sums)
-        for rows in chunks(array):
-            some = items[rows]
-            lows, highs = torch.minimum(lows, some.amin(axes)), torch.maximum(highs, some.amax(axes))
-            totals += some.sum(axes, dtype=torch.float64)
-        low, high = lows.numpy(), highs.numpy()  # NaN where there is one
-    else:
-        low, high = array[:1].min(axis=axes), array[:1].max(axis=axes)
-        for rows in chunks(array):
+
+    def of_rows(some: Sequence[slice]) -> Extent:
+        low, high = array[some[0]].min(axis=axes), array[some[0]].max(axis=axes)
+        sums = np.zeros(array.shape[1])
+        for rows in some:
             part = array[rows]
             low, high = np.minimum(low, part.min(axis=axes)), np.maximum(high, part.max(axis=axes))
             with np.errstate(over="ignore", invalid="ignore"):
                 sums += part.sum(axis=axes, dtype=np.float64)
+        return Extent(low, high, sums)
+
+    slices = list(chunks(array))
+    lows, highs, totals = zip(*in_threads(of_rows, [slices[i : i + SLICES] for i in range(0, len(slices), SLICES)]),
+                              strict=True)  # fmt: skip
+    low, high = np.minimum.reduce(lows), np.maximum.reduce(highs)  # NaN where there is one
+    sums = np.sum(totals, axis=0)
     if array.dtype.kind == "f" and not (np.isfinite(low).all() and np.isfinite(high).all()):
         refuse_non_finite(array if array.ndim == 2 else np.swapaxes(array, 1, 2), origin, what)
     if array.dtype == np.float64 and (low.min() < -LARGEST or high.max() > LARGEST):

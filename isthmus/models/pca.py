@@ -26,6 +26,7 @@ from isthmus.formats.vectors import VectorFormat
 from isthmus.likelihoods import Gaussian
 from isthmus.metrics import knee
 from isthmus.models.embedding import Embedding, require_switch
+from isthmus.threads import in_threads
 
 __all__ = ["PCA"]
 
@@ -33,6 +34,7 @@ DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" stops looking
 PIECE = 2**21  # elements of the data made float at a time: 8 MiB, which stays in the cache
 LATER = ("latent_dim_", "likelihood_", "prior_", "noise_variance_", "history_")  # left by partial_fit until asked for
+SHARES = 4  # of the pieces, that threads may work at side by side; fixed, for sums have to run in one order
 WIDEST = 16_384  # elements of an item for which the covariance (2 GiB) is still formed
 
 
@@ -303,23 +305,42 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
     pieces add up in float64.
     """
     size = stored[0].numel()
-    rows = max(PIECE // size, 1)
+    rows = max(min(PIECE // size, -(-len(stored) // SHARES)), 1)
     wide = stored.dtype in (torch.float64, torch.int64)
-    first = format.scale(stored[:1000]).flatten(1)
+    # Where all that scaling does is to subtract, it can be done to the mean: the items are read as they lie.
+    offset = None
+    if isinstance(format, (VectorFormat, SeriesFormat)) and format.scale_ == "centre" and stored.dtype == torch.float32:
+        offset = format.scaling_.offset
+
+    def read(some: Tensor) -> Tensor:
+        return (some if offset is not None else format.scale(some)).flatten(1)
+
+    first = read(stored[:1000])
     shift = first.mean(0)
-    apart = bool((shift.abs() > first.std(0, correction=0)).any())  # centred data needs no shift
+    apart = bool((shift.abs() > 2 * first.std(0, correction=0)).any())  # little cancels in centred data
     shift = shift if apart else torch.zeros(size)
-    total, scatter = np.zeros(size), np.zeros((size, size))
-    for start in range(0, len(stored), rows):
-        piece = format.scale(stored[start : start + rows]).flatten(1)
-        if apart:
-            piece = piece - shift  # not in place: it may be the user's data
-        x = (piece.double() if wide else piece).numpy()
-        total += np.ones(len(x), x.dtype) @ x
-        scatter += x.T @ x  # NumPy sees that this is symmetric, and makes half of it
+
+    def of_rows(some: range) -> tuple[np.ndarray, np.ndarray]:
+        total, scatter = np.zeros(size), np.zeros((size, size))
+        for start in some:
+            piece = read(stored[start : start + rows])
+            if apart:
+                piece = piece - shift  # not in place: it may be the user's data
+            x = (piece.double() if wide else piece).numpy()
+            total += np.ones(len(x), x.dtype) @ x
+            scatter += x.T @ x  # NumPy sees that this is symmetric, and makes half of it
+        return total, scatter
+
+    starts = range(0, len(stored), rows)
+    shares = [starts[part::SHARES] for part in range(min(SHARES, len(starts)))]
+    found = in_threads(of_rows, shares)
+    total, scatter = (np.sum(parts, axis=0) for parts in zip(*found, strict=True))
     mean = total / len(stored)
     scatter -= np.outer(mean, total)
-    return len(stored), torch.from_numpy(mean) + shift, torch.from_numpy(scatter)
+    mean += shift.numpy()
+    if offset is not None:
+        mean -= np.repeat(offset, size // len(offset))
+    return len(stored), torch.from_numpy(mean), torch.from_numpy(scatter)
 
 
 def _from_covariance(mean: Tensor, scatter: Tensor, n: int, wanted: int) -> _Spectrum:

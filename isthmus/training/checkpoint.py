@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isthmus import store
 from isthmus.errors import TrainingError
+from isthmus.training.optimiser import AdamW
 
 __all__ = ["Saved", "read", "restore", "write"]
 
@@ -38,17 +39,16 @@ def write(
     weights: list[Tensor],
     averaged: list[Tensor] | None,
     best: list[Tensor] | None,
-    optimisers: list[torch.optim.AdamW],
+    optimisers: list[AdamW],
 ) -> None:
     """Replace the checkpoint at ``path``. Raises FileError, and then the one before is still there."""
     tensors: dict[str, Any] = {}
     for word, group in (("weights", weights), ("averaged", averaged or []), ("best", best or [])):
         tensors |= {f"{word}.{index:05d}": tensor.detach().cpu().clone() for index, tensor in enumerate(group)}
-    for index, parameter in enumerate(_parameters(optimisers)):
-        for name, value in _state(optimisers, parameter).items():
-            tensors[f"moments.{index:05d}.{name}"] = value.detach().cpu().clone()
-    state = {"checkpoint": True, "fingerprint": fingerprint, "history": history, "epoch": epoch, "step": step}
-    store.write(path, model=state, format={}, tensors=tensors, card="A training run that has not ended.\n")
+    for index, state in enumerate(_states(optimisers)):
+        tensors |= {f"moments.{index:05d}.{name}": value.cpu().clone() for name, value in state.items()}
+    facts = {"checkpoint": True, "fingerprint": fingerprint, "history": history, "epoch": epoch, "step": step}
+    store.write(path, model=facts, format={}, tensors=tensors, card="A training run that has not ended.\n")
 
 
 def read(path: Path, fingerprint: str) -> Saved:
@@ -73,31 +73,16 @@ def read(path: Path, fingerprint: str) -> Saved:
 
 
 @torch.no_grad()
-def restore(
-    saved: Saved, weights: list[Tensor], averaged: list[Tensor] | None, optimisers: list[torch.optim.AdamW]
-) -> None:
+def restore(saved: Saved, weights: list[Tensor], averaged: list[Tensor] | None, optimisers: list[AdamW]) -> None:
     """Put a checkpoint's state into the tensors and optimisers of a run that is about to go on."""
     for here, there in ((weights, saved.weights), (averaged or [], saved.averaged)):
         for tensor, kept in zip(here, there, strict=True):
             tensor.copy_(kept)
-    for index, parameter in enumerate(_parameters(optimisers)):
-        moments = saved.moments.get(index, {})
-        _state(optimisers, parameter).update({name: _laid_out(value, parameter) for name, value in moments.items()})
+    for index, state in enumerate(_states(optimisers)):
+        for name, value in state.items():
+            value.copy_(saved.moments[index][name])
 
 
-def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
-    """The value on the parameter's device, and in memory as the parameter is: a fused step pairs them by place."""
-    if value.shape != parameter.shape:
-        return value.to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _parameters(optimisers: list[torch.optim.AdamW]) -> list[Tensor]:
-    return [p for optimiser in optimisers for group in optimiser.param_groups for p in group["params"]]
-
-
-def _state(optimisers: list[torch.optim.AdamW], parameter: Tensor) -> dict[str, Tensor]:
-    for optimiser in optimisers:
-        if any(parameter is p for group in optimiser.param_groups for p in group["params"]):
-            return optimiser.state[parameter]
-    raise AssertionError("every parameter belongs to an optimiser")
+def _states(optimisers: list[AdamW]) -> list[dict[str, Tensor]]:
+    """Of each parameter of each optimiser, in their order."""
+    return [one.state(index) for one in optimisers for index in range(len(one.parameters))]

@@ -26,6 +26,7 @@ from isthmus.training import checkpoint
 from isthmus.training.bar import Bar
 from isthmus.training.device import autocast, reproducible
 from isthmus.training.feed import Feed, seed_of
+from isthmus.training.optimiser import AdamW
 
 __all__ = ["History", "Moment", "Objective", "train"]
 
@@ -99,7 +100,7 @@ def train(
     ------
     TrainingError : the loss is no longer finite, or the checkpoint is of another run
     """
-    optimisers = [_optimiser(objective, weight_decay, betas) for objective in objectives]
+    optimisers = [AdamW(objective.parameters, objective.rate, weight_decay, betas) for objective in objectives]
     weights = [tensor for tensor in module.state_dict().values() if tensor.is_floating_point()]
     averaged = [weight.clone() for weight in weights] if average else None
     history: History = {"epoch": [], "loss": [], "held_out": [], "seconds": [], "best_epoch": None, "ended": "finished"}
@@ -135,13 +136,11 @@ def train(
                 progress.fill_(min(done, 1.0))
                 factor = _rate(min(done, 1.0), warm_up)
                 for index, (objective, optimiser) in enumerate(zip(objectives, optimisers, strict=True)):
-                    for group in optimiser.param_groups:
-                        group["lr"] = objective.rate * factor
                     with autocast(device, bf16):
                         loss = objective.loss(batch, Moment(progress, generator))
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward(inputs=list(objective.parameters))
-                    optimiser.step()
+                    optimiser.forget_gradients()
+                    loss.backward(inputs=optimiser.parameters)
+                    optimiser.step(factor)
                     total[index] += loss.detach()
                 step += 1
                 counted += 1
@@ -193,13 +192,6 @@ def train(
         resume.unlink(missing_ok=True)
     module.eval()
     return history
-
-
-def _optimiser(objective: Objective, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in objective.parameters if parameter.ndim >= 2]
-    others = [parameter for parameter in objective.parameters if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=objective.rate, betas=betas, fused=True)
 
 
 def _rate(done: float, warm_up: float) -> float:
