@@ -17,7 +17,7 @@ lint: .venv/.ready
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
 
-bench: .venv/.ready
+bench: .venv/.ready .venv-peers/.ready
 	@.venv/bin/python -m benchmarks
 
 # what the speed of training is measured against, in an environment of its own (2 GB)

@@ -8,10 +8,16 @@ import importlib
 PARTS = {
     "digits": "three models on the digits that ship with scikit-learn, five seeds (3 minutes)",
     "autoencoder": "MNIST, 30 latents, default settings (5 minutes a seed)",
-    "ordered": "MNIST, one fit with ordered latents against a network for each k (30 minutes)",
+    "ordered": "MNIST, one fit with ordered latents against a network for each k (25 minutes)",
     "vae": "dynamically binarised MNIST, importance-sampled likelihood (12 minutes)",
-    "pca": "PCA against scikit-learn's solvers (1 minute)",
+    "pca": "PCA against scikit-learn's solvers (3 minutes)",
     "invariance": "codes of one item alone and in batches, to the bit, and what it costs (1 minute)",
+    "training": "the same VAE in eleven libraries: seconds a pass, memory (15 minutes; make peers)",
+    "quality": "time to the quality at which other libraries end, and the curve (20 minutes; make peers)",
+    "throughput": "encode and decode against the rate of matrix products (1 minute)",
+    "growth": "time and memory against items, dimensions, latents and batch (10 minutes)",
+    "startup": "import, help, first step (1 minute)",
+    "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 WIDTH, LATENTS, BATCH, RATE = 512, 16, 128, 1e-3
+CURVE: list[tuple[float, float]] = []  # seconds of training, and the test figure then, where it was asked for
 Fitted = tuple[float, float, Callable[[np.ndarray], float] | None]  # wall s, items a pass, test figure
 
 
@@ -65,13 +66,15 @@ def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
     d = train[0].size
     encoder, decoder = mlp_vae(d)
     pair = encoder, nn.Sequential(*decoder, nn.Unflatten(1, (1, *((1, 28, 28) if train.ndim == 3 else (d,)))))
-    given = {"epochs": epochs, "batch_size": BATCH, "rate": RATE} | settings
+    given = {"epochs": epochs, "batch_size": BATCH, "rate": RATE, "random_state": 0} | settings
     if not given.pop("bf16", True):
         recipe.bf16_pays = lambda *given: False
     model = im.VAE(LATENTS, network=pair, likelihood="bernoulli", verbose=False, **given)
     begun = time.monotonic()
     model.fit(train)
     wall = time.monotonic() - begun
+
+    CURVE.extend(zip(model.history_["seconds"], model.history_["held_out"], strict=True))
 
     def posterior(x: Any) -> tuple[Any, Any]:
         return model._posterior(x.reshape(-1, *model.format_.spec.shape))
@@ -80,7 +83,31 @@ def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
         posterior, lambda z: model.network_.decode(z).flatten(1))  # fmt: skip
 
 
-def plain_loop(train: np.ndarray, epochs: int, fast: bool = False) -> Fitted:
+def isthmus_autoencoder(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
+    """An autoencoder with the layers of those of PyOD and scikit-learn."""
+    import isthmus as im
+
+    model = im.Autoencoder(LATENTS, network=(WIDTH,), verbose=False, **settings)
+    begun = time.monotonic()
+    model.fit(train)
+    wall = time.monotonic() - begun
+    CURVE.extend(zip(model.history_["seconds"], model.history_["held_out"], strict=True))
+
+    def squared_error(test: np.ndarray) -> float:
+        images = test.reshape(-1, *model.format_.spec.shape)
+        means = model._in_blocks(model._mean, model._in_blocks(model._encode, images_of(images)))
+        return float(np.square(images - means.numpy()).reshape(len(test), -1).sum(1).mean())
+
+    return wall, model.history_["items"] - model.history_["held_out_items"], squared_error
+
+
+def images_of(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def plain_loop(train: np.ndarray, epochs: int) -> Fitted:
     """What a person writes by hand: DataLoader-free, float32, Adam."""
     import torch
     import torch.nn.functional as F
@@ -105,7 +132,8 @@ def plain_loop(train: np.ndarray, epochs: int, fast: bool = False) -> Fitted:
     return wall, len(x), negative_elbo(lambda x: encoder(x).chunk(2, 1), decoder)
 
 
-def pythae(train: np.ndarray, epochs: int) -> Fitted:
+def pythae(train: np.ndarray, epochs: int, test: np.ndarray | None = None) -> Fitted:
+    """``test``: data to measure after every pass, while the clock stands still."""
     import logging
 
     import torch
@@ -114,6 +142,7 @@ def pythae(train: np.ndarray, epochs: int) -> Fitted:
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
 
     logging.disable(logging.CRITICAL)
     inner, outer = mlp_vae(train.shape[1])
@@ -135,6 +164,17 @@ def pythae(train: np.ndarray, epochs: int) -> Fitted:
         def forward(self, z: Any) -> Any:
             return ModelOutput(reconstruction=self.layers(z).sigmoid())
 
+    figure = negative_elbo(lambda x: inner(x).chunk(2, 1), outer)
+    begun, waited = 0.0, 0.0
+
+    class Watch(TrainingCallback):
+        def on_epoch_end(self, training_config: Any, **given: Any) -> None:
+            nonlocal waited
+            if test is not None:
+                now = time.monotonic()
+                CURVE.append((now - begun - waited, figure(test)))
+                waited += time.monotonic() - now
+
     config = VAEConfig(input_dim=(train.shape[1],), latent_dim=LATENTS, reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder())
     x = torch.from_numpy(train)
@@ -143,11 +183,12 @@ def pythae(train: np.ndarray, epochs: int) -> Fitted:
             model, train_dataset=BaseDataset(x, torch.zeros(len(x))),
             training_config=BaseTrainerConfig(
                 output_dir=folder, num_epochs=epochs, learning_rate=RATE, per_device_train_batch_size=BATCH,
-                per_device_eval_batch_size=BATCH, optimizer_cls="Adam", no_cuda=True))  # fmt: skip
+                per_device_eval_batch_size=BATCH, optimizer_cls="Adam", no_cuda=True),
+            callbacks=[Watch()])  # fmt: skip
         begun = time.monotonic()
         trainer.train()
-        wall = time.monotonic() - begun
-    return wall, len(x), negative_elbo(lambda x: inner(x).chunk(2, 1), outer)
+        wall = time.monotonic() - begun - waited
+    return wall, len(x), figure
 
 
 def pyautoencoder(train: np.ndarray, epochs: int) -> Fitted:
@@ -289,6 +330,7 @@ def scikit_learn(train: np.ndarray, epochs: int) -> Fitted:
 
 CONTENDERS: dict[str, Callable[..., Fitted]] = {
     "isthmus": isthmus,
+    "isthmus autoencoder": isthmus_autoencoder,
     "plain PyTorch loop": plain_loop,
     "Pythae": pythae,
     "pyautoencoder": pyautoencoder,
@@ -314,16 +356,18 @@ def main() -> None:
     parser.add_argument("data", type=Path, help=".npz with train and test, float32 (n, d) or uint8 images")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--settings", default="{}", help="of ours, as JSON")
+    parser.add_argument("--curve", action="store_true", help="of Pythae: the test figure after every pass")
     given = parser.parse_args()
     with np.load(given.data, allow_pickle=False) as arrays:
         train, test = arrays["train"], arrays["test"]
     at_rest = peak()
     before = resource.getrusage(resource.RUSAGE_SELF)
-    wall, items, figure = CONTENDERS[given.name](train, given.epochs, **json.loads(given.settings))
+    settings = json.loads(given.settings) | ({"test": test} if given.curve else {})
+    wall, items, figure = CONTENDERS[given.name](train, given.epochs, **settings)
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found = {"wall": wall, "cpu": cpu, "items": items, "peak_mib": peak() - at_rest,
-             "figure": figure(test) if figure else None}  # fmt: skip
+             "figure": figure(test) if figure else None, "curve": CURVE}  # fmt: skip
     sys.stdout.write("\n" + json.dumps(found) + "\n")
 
 

@@ -44,13 +44,15 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
                 "images in nats, or for autoencoders the squared error.", rows)  # fmt: skip
 
 
-def contender(name: str, data: dict[str, Path], epochs: int, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+def contender(
+    name: str, data: dict[str, Path], epochs: int, settings: dict[str, Any] | None = None, curve: bool = False
+) -> dict[str, Any]:
     """One run of one library, in the environment that has it; its figures, and "s" and "cpu_s" for 60,000 items."""
     ours = name.startswith("isthmus")
     file = data["bytes"] if ours else data["floats"]
     given = [json.dumps((settings or {}) | ({"bf16": False} if "float32" in name else {}))] if ours else ["{}"]
     command = [sys.executable if ours else str(PEERS), str(HERE / "contenders.py"), name.split(",")[0], str(file),
-               "--epochs", str(epochs), "--settings", *given]  # fmt: skip
+               "--epochs", str(epochs), "--settings", *given, *["--curve"] * curve]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from typing import Any
@@ -13,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import isthmus as im
+from isthmus.training.optimiser import AdamW
 
 
 class Counting(TorchDispatchMode):
@@ -74,3 +77,36 @@ def test_a_vae_encodes_nothing_for_a_prior_that_it_knows() -> None:
     X = np.random.default_rng(0).standard_normal((4000, 12), dtype=np.float32)
     model = im.VAE(3, network=(16,), epochs=1, batch_size=1000, verbose=False)
     assert counted(model, X).calls["exp"] < 40
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_the_optimiser_is_torchs_own(weight_decay: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(5, 7), (5,), (3, 4, 2, 2), ()]
+    ours = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    ours[2].data = ours[2].data.contiguous(memory_format=torch.channels_last)
+    theirs = [torch.nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    matrices, others = [p for p in theirs if p.ndim >= 2], [p for p in theirs if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.02, betas=(0.9, 0.99), fused=True)
+    optimiser = AdamW(ours, 0.02, weight_decay, (0.9, 0.99))
+    for step in range(5):
+        optimiser.forget_gradients()
+        for parameter, other in zip(ours, theirs, strict=True):
+            if step != 2 or parameter.ndim:  # one without a gradient is left as it is
+                parameter.grad = torch.randn_like(parameter)
+            other.grad = parameter.grad
+        for group in reference.param_groups:
+            group["lr"] = 0.02 * (1 - step / 5)
+        optimiser.step(1 - step / 5)
+        reference.step()
+    for parameter, other in zip(ours, theirs, strict=True):
+        assert torch.equal(parameter, other)
+
+
+def test_a_first_fit_imports_no_compiler() -> None:
+    code = (
+        "import sys, isthmus as im; im.Autoencoder(2, network=(4,), epochs=1, verbose=False).fit(im.datasets.digits());"
+        "assert 'torch._dynamo' not in sys.modules; assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
