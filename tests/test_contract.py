@@ -279,7 +279,7 @@ def test_a_fit_that_fails_loses_nothing(word: str) -> None:
 # ---- 3: one item, none, and wrong ones -----------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("default::isthmus.errors.IsthmusWarning")
+@pytest.mark.filterwarnings("ignore::isthmus.errors.IsthmusWarning")
 def test_one_item_works(word: str, kind: str) -> None:
     one = items_of(kind)[:1]
     model = made(word, latent_dim=1).fit(one)
@@ -364,7 +364,7 @@ def test_hostile_items_get_one_error(word: str, hostile: Any) -> None:
         fitted(word, "vector").encode(hostile)
 
 
-@pytest.mark.filterwarnings("default::isthmus.errors.IsthmusWarning")
+@pytest.mark.filterwarnings("ignore::isthmus.errors.IsthmusWarning")
 def test_constant_columns_and_one_column(word: str) -> None:
     items = items_of("vector").copy()
     items[:, 4] = 7.5
