@@ -57,7 +57,7 @@ def negative_elbo(encode: Callable[[Any], tuple[Any, Any]], decode: Callable[[An
 # ---- the contenders: each gives wall seconds, items a pass, and a figure of test data --------------------------------
 
 
-def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
+def isthmus(train: np.ndarray, passes: int, **settings: Any) -> Fitted:
     from torch import nn
 
     import isthmus as im
@@ -66,7 +66,7 @@ def isthmus(train: np.ndarray, epochs: int, **settings: Any) -> Fitted:
     d = train[0].size
     encoder, decoder = mlp_vae(d)
     pair = encoder, nn.Sequential(*decoder, nn.Unflatten(1, (1, *((1, 28, 28) if train.ndim == 3 else (d,)))))
-    given = {"epochs": epochs, "batch_size": BATCH, "rate": RATE, "random_state": 0} | settings
+    given = {"epochs": passes, "batch_size": BATCH, "rate": RATE, "random_state": 0} | settings
     if not given.pop("bf16", True):
         recipe.bf16_pays = lambda *given: False
     model = im.VAE(LATENTS, network=pair, likelihood="bernoulli", verbose=False, **given)

@@ -24,8 +24,8 @@ if streamed:
     feed.SHARE = 0.0
 X = np.load(path, mmap_mode="r" if streamed else None)
 def memory():
-    lines = {l.split(":")[0]: l.split()[1] for l in Path("/proc/self/status").open()}
-    return int(lines["RssAnon"]) / 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
 im.Autoencoder(16, network=(512,), epochs=1, verbose=False).fit(X[:2000])
 before, curve, done = memory(), [], threading.Event()
 def watch():

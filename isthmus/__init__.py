@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from isthmus import datasets, errors, formats, likelihoods, priors
     from isthmus.evaluate import compare, evaluate
     from isthmus.formats.infer import format_of
+    from isthmus.formats.streams import stream
     from isthmus.models import load
     from isthmus.models.autoencoder import Autoencoder
     from isthmus.models.pca import PCA
     from isthmus.models.vae import VAE
+    from isthmus.verbs.impute import impute
 
     __version__: str
 
@@ -40,9 +42,11 @@ __all__ = [
     "evaluate",
     "format_of",
     "formats",
+    "impute",
     "likelihoods",
     "load",
     "priors",
+    "stream",
 ]
 
 # Where each name lives. A module that is public as a whole stands under its own name.
@@ -56,9 +60,11 @@ _HOMES = {
     "evaluate": "isthmus.evaluate",
     "format_of": "isthmus.formats.infer",
     "formats": "isthmus.formats",
+    "impute": "isthmus.verbs.impute",
     "likelihoods": "isthmus.likelihoods",
     "load": "isthmus.models",
     "priors": "isthmus.priors",
+    "stream": "isthmus.formats.streams",
 }
 
 

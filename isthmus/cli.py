@@ -6,10 +6,7 @@ runs, so help is there at once.
 
 from __future__ import annotations
 
-import ast
 import functools
-import json
-import math
 import os
 import re
 import sys
@@ -20,170 +17,39 @@ from typing import Any, NoReturn
 
 import click
 
-from isthmus.errors import DataError, FileError, IsthmusError, IsthmusWarning, SettingError
+from isthmus.console import (
+    answer,
+    array_of,
+    as_json,
+    assignments,
+    coded,
+    columns_of,
+    count,
+    data,
+    delimiter_option,
+    encoding_option,
+    is_source,
+    key_option,
+    kinds_option,
+    labels_of,
+    model_argument,
+    model_of,
+    number_or_auto,
+    require_apart,
+    require_place,
+    say,
+    seed_option,
+    stream_out,
+    table_ending,
+    writes,
+)
+from isthmus.errors import DataError, IsthmusError, IsthmusWarning, SettingError
 
 __all__ = ["main"]
 
 MODELS = ("pca", "autoencoder", "vae")  # the library's own lists are slow to import; a test holds these equal to them
-FORMATS = ("vector", "image", "series")
+FORMATS = ("vector", "image", "series", "table")
 TESTED_AT_MOST = 10_000  # items held out for the final figures: their standard error is then below 1 %
-Command = Callable[..., Any]
-
-
-# --- What commands share --------------------------------------------------------------------------------------------
-
-
-def number_or_auto(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
-    """A whole number as such; "auto" as it is."""
-    if value is not None and value != "auto" and not re.fullmatch(r"[0-9]+", value):
-        raise click.BadParameter(f"{value!r} is neither a whole number nor auto.")
-    return value if value in (None, "auto") else int(value)
-
-
-def assignments(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE for each."""
-    found = {}
-    for name, equals, text in (value.partition("=") for value in values):
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{name + equals + text!r} is not of the form NAME=VALUE.")
-        found[name] = value_of(text)
-    return found
-
-
-def value_of(text: str) -> Any:
-    """A value as JSON or Python writes it: 3, true, None, ["topk", 8], ('topk', 8); any other text as it is."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    return text
-
-
-model_argument = click.argument("model", metavar="MODEL")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="NUMBER",
-                           help="Decides everything random; 0 unless it is given.", show_default=False)  # fmt: skip
-key_option = click.option("--key", metavar="NAME", help="Which array of an .npz file.")
-skip_option = click.option("--skip-corrupt", is_flag=True, help="Leave out pictures that cannot be decoded.")
-
-
-def data(command: Command) -> Command:
-    """The argument and options of a command that reads items."""
-    return click.argument("items", metavar="DATA")(key_option(skip_option(command)))
-
-
-def writes(command: Command) -> Command:
-    """The options of a command that writes items. It returns them, and what else there is to tell, as a dict.
-
-    ``columns`` in there are names for the columns of a table.
-    """
-
-    @click.option("-o", "--output", default="-", show_default=True, metavar="PATH",
-                  help="An .npy, .npz, .csv, .tsv or .parquet file, a folder for pictures, or - (.npy).")  # fmt: skip
-    @click.option("--overwrite", is_flag=True, help="Write into a folder that already holds something.")
-    @as_json
-    @functools.wraps(command)
-    def wrapped(output: str, overwrite: bool, as_json: bool, **given: Any) -> None:  # fmt: skip
-        from isthmus.formats.files import write
-
-        if output == "-" and as_json:
-            raise click.UsageError("--json prints on standard output, where the result goes: name a file with -o.")
-        require_apart(output, *(given.get(name) for name in ("model", "items", "codes")))
-        result, told = command(**given)
-        write(output, result, columns=told.pop("columns", None), overwrite=overwrite)
-        shape, dtype = list(getattr(result, "shape", [len(result)])), str(getattr(result, "dtype", "pictures"))
-        if as_json:
-            answer({"output": output, "shape": shape, "dtype": dtype} | told, "", True)
-        say(f"wrote {output}: {' x '.join(map(str, shape))} {dtype}")
-
-    return wrapped
-
-
-def say(text: str) -> None:
-    """A message for people, on standard error."""
-    click.echo(f"isthmus: {text}", err=True)
-
-
-def answer(value: Any, as_text: str, wants_json: bool) -> None:
-    """The result, on standard output: JSON for programs, text for people."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, default=str) if wants_json else as_text)
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: NumPy's numbers as Python's, NaN and infinity as null."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, dict):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def items_of(path: str, key: str | None, what: str = "DATA") -> Any:
-    """An array, or a list of picture files. One standard input feeds one argument."""
-    from isthmus.formats.files import read
-    from isthmus.formats.picture_folders import image_files
-
-    context = click.get_current_context()
-    if path == "-":
-        if context.meta.setdefault("isthmus.stdin", what) != what:
-            raise click.UsageError(f"standard input cannot be both {context.meta['isthmus.stdin']} and {what}.")
-        if sys.stdin.isatty():
-            raise click.UsageError(f"{what} is -, but standard input is a terminal: send a file or a pipe to it.")
-    items = read(path, key=key)
-    return image_files(items) if isinstance(items, Path) else items
-
-
-def labels_of(path: str | None, source: str, items: Any, skip_corrupt: bool) -> Any:
-    """(n,) labels from a file, or from the subfolders of a folder of pictures; None where there are none."""
-    from isthmus.formats.picture_folders import folder_labels
-
-    if path is None:
-        return folder_labels(source) if Path(source).is_dir() and not skip_corrupt else None
-    labels = items_of(path, None, "--labels")
-    labels = labels[:, 0] if getattr(labels, "ndim", 0) == 2 and labels.shape[1] == 1 else labels
-    if getattr(labels, "shape", None) != (count(items),):
-        raise DataError(f"{path} does not hold one label for each of the {count(items)} items")
-    return labels
-
-
-def count(items: Any) -> int:
-    """How many items there are; none in an array without axes."""
-    return len(items) if getattr(items, "ndim", 1) else 0
-
-
-def model_of(path: str, skip_corrupt: bool = False) -> Any:
-    """The saved model."""
-    from isthmus.models import load
-
-    model = load(path)
-    if skip_corrupt and hasattr(model.format_, "skip_corrupt"):
-        model.format_.skip_corrupt = True
-    return model
-
-
-def columns_of(model: Any) -> dict[str, Any]:
-    """Names of the columns that the model learned from, where they had names."""
-    return {"columns": getattr(getattr(model.format_, "origin_", None), "columns", None)}
-
-
-def require_apart(output: str, *inputs: str | None) -> None:
-    """A usage error where the output would take the place of what is read."""
-    for path in inputs:
-        if path is not None and Path(output).exists() and Path(path).exists() and os.path.samefile(output, path):
-            raise click.UsageError(f"-o {output} is what is read, and would be lost. Name another file.")
-
-
-def require_place(path: str) -> None:
-    """FileError at once, rather than after minutes of training."""
-    folder = Path(path).resolve().parent
-    if Path(path).is_dir() or path in ("", "-"):
-        raise FileError(f"{path or repr(path)} is not the name of a file, such as model.isthmus")
-    if not folder.is_dir():
-        raise FileError(f"{path}: there is no folder {folder}. Make it first: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK):
-        raise FileError(f"{path}: no permission to write in {folder}")
 
 
 # --- The commands ---------------------------------------------------------------------------------------------------
@@ -199,7 +65,8 @@ def cli() -> None:
       isthmus fit photos/ -o photos.isthmus       learn from a folder of pictures
       isthmus encode photos.isthmus new/ -o new.npy
 
-    DATA is an .npy, .npz, IDX, .csv, .tsv or .parquet file, a folder of pictures, or - for standard input.
+    DATA is an .npy, .npz or IDX file, a folder of pictures, a table (.csv, .tsv, .parquet, .feather, .jsonl; a folder
+    of such files, or several), or - for standard input.
 
     \b
     Exit codes:
@@ -223,13 +90,15 @@ def cli() -> None:
 @click.option("--size", type=click.Choice(["small", "base", "large"]), help="Of the network.  [default: base]")
 @click.option("--likelihood", metavar="WORD", help="What a good reconstruction is.  [default: the format's own]")
 @click.option("--budget", metavar="TIME", help="Train for so long, such as 90s or 5m, in place of a number of epochs.")
+@kinds_option
 @click.option("--set", "settings", callback=assignments, multiple=True, metavar="NAME=VALUE",
               help="Any other setting of the model; may repeat.")  # fmt: skip
 @click.option("--labels", metavar="PATH", help="One label an item, for the accuracy of nearest neighbours.")
 @seed_option
 @as_json
-def fit(items: str, key: str | None, skip_corrupt: bool, output: str, word: str, resize: str | None, seed: int,
-        labels: str | None, settings: dict[str, Any], as_json: bool, **given: Any) -> None:  # fmt: skip
+def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, word: str, resize: str | None, seed: int,
+        labels: str | None, settings: dict[str, Any], kinds: dict[str, str], as_json: bool,
+        **given: Any) -> None:  # fmt: skip
     """Learn from DATA, measure on a tenth of it that was held out, and save the model.
 
     Ctrl-C during training keeps the best so far, measures it, and saves it.
@@ -238,7 +107,8 @@ def fit(items: str, key: str | None, skip_corrupt: bool, output: str, word: str,
     Example:
       isthmus fit digits.npy -o digits.isthmus --model vae --latent 16
       isthmus fit photos/ -o photos.isthmus --resize 64x64 --budget 5m
-      isthmus fit table.csv -o table.isthmus --model pca --latent auto
+      isthmus fit customers.csv -o customers.isthmus --kind zip=category
+      isthmus fit year/*.parquet -o year.isthmus --model pca --latent auto
       isthmus fit digits.npy -o clean.isthmus --set corruption=gaussian
     """
     require_place(output)
@@ -248,8 +118,10 @@ def fit(items: str, key: str | None, skip_corrupt: bool, output: str, word: str,
     from isthmus.models import MODELS
 
     chosen = settings_for(MODELS[word], {"random_state": seed} | given | settings)
-    X = items_of(items, key)
+    X = read(items)
     y = labels_of(labels, items, X, skip_corrupt)
+    if kinds:
+        chosen["format"] = table_format(kinds, chosen.get("format"))
     if isinstance(X, list) and chosen.get("format", "image") == "image":
         chosen["format"] = picture_format(resize, skip_corrupt)
     elif resize is not None:
@@ -279,6 +151,15 @@ def settings_for(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in known}
 
 
+def table_format(kinds: dict[str, str], word: str | None) -> Any:
+    """The format of a table whose columns are said to hold this."""
+    from isthmus.formats import TableFormat
+
+    if word not in (None, "table"):
+        raise click.UsageError(f"--kind is for tables, and --format is {word}.")
+    return TableFormat(kinds)
+
+
 def picture_format(resize: str | None, skip_corrupt: bool) -> Any:
     """The format of picture files."""
     from isthmus.formats import ImageFormat
@@ -302,23 +183,33 @@ def taken(items: Any, rows: Any) -> Any:
     """These of the items; all where no row is named."""
     if items is None or not len(rows):
         return items
+    if is_source(items):
+        return items.subset(rows)
     return [items[row] for row in rows] if isinstance(items, list) else items[rows]
 
 
 @cli.command()
 @model_argument
 @data
+@click.option("--keep", metavar="COLUMN,COLUMN", help="Columns of a table to write beside the codes.")
 @writes
-def encode(model: str, items: str, key: str | None, skip_corrupt: bool) -> tuple[Any, dict[str, Any]]:
-    """Turn DATA into codes, one row an item.
+def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, keep: str | None,
+           output: str) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Turn DATA into codes, one row an item. A table of any size goes through piece by piece.
 
     \b
     Example:
       isthmus encode digits.isthmus digits.npy -o codes.npy
       isthmus encode photos.isthmus photos/ -o codes.parquet
+      isthmus encode year.isthmus year/*.parquet -o codes/ --keep id,date
       cat new.csv | isthmus encode table.isthmus - > codes.npy
     """
-    codes = model_of(model, skip_corrupt).encode(items_of(items, key))
+    fitted, X = model_of(model, skip_corrupt), read(items)
+    if is_source(X) and (keep or table_ending(output)):
+        return None, stream_out(output, coded(fitted, X, keep.split(",") if keep else []))
+    if keep:
+        raise click.UsageError("--keep is for tables, written as .parquet, .csv or another table.")
+    codes = fitted.encode(X)
     return codes, {"columns": [f"z{j}" for j in range(codes.shape[1])]}
 
 
@@ -335,14 +226,14 @@ def decode(model: str, codes: str, key: str | None) -> tuple[Any, dict[str, Any]
       isthmus decode digits.isthmus codes.npy -o again.npy
     """
     fitted = model_of(model)
-    return fitted.decode(items_of(codes, key, "CODES")), columns_of(fitted)
+    return fitted.decode(array_of(codes, key, "CODES")), columns_of(fitted)
 
 
 @cli.command()
 @model_argument
 @data
 @writes
-def reconstruct(model: str, items: str, key: str | None, skip_corrupt: bool) -> tuple[Any, dict[str, Any]]:
+def reconstruct(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool) -> tuple[Any, dict[str, Any]]:
     """Show what is left of DATA after the bottleneck: encode, then decode.
 
     \b
@@ -350,7 +241,34 @@ def reconstruct(model: str, items: str, key: str | None, skip_corrupt: bool) -> 
       isthmus reconstruct digits.isthmus digits.npy -o again.npy
     """
     fitted = model_of(model, skip_corrupt)
-    return fitted.reconstruct(items_of(items, key)), columns_of(fitted)
+    return fitted.reconstruct(read(items)), columns_of(fitted)
+
+
+@cli.command()
+@model_argument
+@data
+@click.option("--how", type=click.Choice(["mode", "mean", "draw"]), default="mode", show_default=True,
+              help="The likeliest value, the mean of numbers, or one drawn from what is possible.")  # fmt: skip
+@seed_option
+@writes
+def impute(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, how: str, seed: int,
+           output: str) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Fill the holes of a table; cells that have a value stay as they are.
+
+    \b
+    Example:
+      isthmus impute customers.isthmus customers.csv -o filled.csv
+      isthmus impute customers.isthmus new.parquet --how draw --seed 3 -o drawn.parquet
+    """
+    import pyarrow
+
+    from isthmus.verbs.impute import impute
+
+    fitted, X = model_of(model, skip_corrupt), read(items)
+    if not is_source(X) or not table_ending(output):
+        return impute(fitted, X, how, seed=seed), {}
+    tables = (pyarrow.Table.from_batches([batch]) for batch in X.batches())
+    return None, stream_out(output, (impute(fitted, table, how, seed=seed + i) for i, table in enumerate(tables)))
 
 
 @cli.command()
@@ -377,8 +295,8 @@ def sample(model: str, count: int, seed: int) -> tuple[Any, dict[str, Any]]:
 @click.option("--labels", metavar="PATH", help="One label an item, for the accuracy of nearest neighbours.")
 @click.option("--train", metavar="PATH", help="Items that the baselines learn from.  [default: DATA, in folds]")
 @as_json
-def evaluate(model: str, items: str, key: str | None, skip_corrupt: bool, labels: str | None, train: str | None,
-             as_json: bool) -> None:  # fmt: skip
+def evaluate(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, labels: str | None,
+             train: str | None, as_json: bool) -> None:  # fmt: skip
     """Measure a model on DATA it has not seen, beside the mean, PCA of the same size and itself untrained.
 
     \b
@@ -389,10 +307,43 @@ def evaluate(model: str, items: str, key: str | None, skip_corrupt: bool, labels
     from isthmus.evaluate import evaluate
 
     fitted = model_of(model, skip_corrupt)
-    X = items_of(items, key)
+    X = read(items)
     y = labels_of(labels, items, X, skip_corrupt)
-    report = evaluate(fitted, X, y, train=None if train is None else items_of(train, None, "--train"))
+    report = evaluate(fitted, X, y, train=None if train is None else read(train, "--train"))
     answer(report.to_json(), str(report), as_json)
+
+
+@cli.command()
+@click.argument("items", metavar="DATA...", nargs=-1, required=True)
+@delimiter_option
+@encoding_option
+@kinds_option
+@as_json
+def columns(items: tuple[str, ...], delimiter: str | None, encoding: str | None, kinds: dict[str, str],
+            as_json: bool) -> None:  # fmt: skip
+    """Show what the columns of a table are found to hold, before anything is learned.
+
+    \b
+    Example:
+      isthmus columns customers.csv
+      isthmus columns customers.csv --kind zip=category --json
+    """
+    from isthmus.formats import TableFormat
+    from isthmus.formats.frames import source_of
+
+    source = source_of(items[0] if len(items) == 1 else list(items), delimiter=delimiter, encoding=encoding)
+    found = TableFormat(kinds or None).fit(source).describe()
+    answer({"rows": source.count(), "columns": found}, columns_as_text(source.count(), found), as_json)
+
+
+def columns_as_text(rows: int, found: list[dict[str, Any]]) -> str:
+    """One line a column."""
+    cells = [["column", "kind", "type", "missing", "holds", ""]]
+    cells += [[one["name"], one["kind"], one["type"], f"{one['missing']:.1%}", one["holds"], one["note"]]
+              for one in found]  # fmt: skip
+    widths = [max(len(line[i]) for line in cells) for i in range(5)]
+    lines = ["  ".join([*map(str.ljust, line, widths), *line[5:]]).rstrip() for line in cells]
+    return "\n".join([*lines, "", f"{rows:,} rows"])
 
 
 @cli.command()

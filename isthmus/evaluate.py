@@ -21,6 +21,7 @@ from torch import Tensor
 from isthmus import metrics
 from isthmus.errors import DataError, FormatError, SettingError
 from isthmus.formats.base import Format
+from isthmus.formats.rows import Rows
 from isthmus.likelihoods import Gaussian
 from isthmus.models.embedding import Embedding
 from isthmus.models.pca import PCA
@@ -38,6 +39,8 @@ ASKED = 10_000  # items among which k-NN accuracy is measured: 100 million dista
 WIDE, FEW = 4096, 2000  # beyond so many elements, PCA as a baseline learns from so many items: minutes become seconds
 CLOSE = 0.05  # share of PCA's error (0.2 dB) below which a difference is of no use, however certain
 NOTHING = 0.01  # share of the mean's error that a model must take away to have learned anything
+SPREAD = 100_000  # items of a set larger than memory that are measured: a standard error of 0.3 %
+SHOWN = 30  # columns of a table that are printed
 COLUMNS = {  # name in the report: heading, format
     "model": ("", "s"),
     "latents": ("latents", "d"),
@@ -69,32 +72,56 @@ class Report:
     unit : of one element; squared_error and mse are in its square
     size : number of elements of an item
     protocol : on which items, and what the baselines learned from
+    columns : of a table, a dict a column: column, kind, error (root of the mean squared error in the column's unit, or
+        the share of wrong levels), guess (the same for the mean or the most frequent level), unit; else empty
     """
 
     def __init__(
-        self, rows: list[dict[str, Any]], verdict: str, advice: list[str], unit: str, size: int, protocol: str
+        self,
+        rows: list[dict[str, Any]],
+        verdict: str,
+        advice: list[str],
+        unit: str,
+        size: int,
+        protocol: str,
+        columns: list[dict[str, Any]] | None = None,
     ) -> None:
         self.rows, self.verdict, self.advice = rows, verdict, advice
         self.unit, self.size, self.protocol = unit, size, protocol
+        self.columns = columns or []
 
     def __str__(self) -> str:
         shown = [name for name in COLUMNS if any(name in row for row in self.rows)]
         figures = [[format(row[n], COLUMNS[n][1]) if n in row else "-" for n in shown] for row in self.rows]
-        cells = [[COLUMNS[name][0] for name in shown], *figures]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(shown))]
-        cells.insert(1, ["-" * width for width in widths])
-        lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
+        lines = _aligned([[COLUMNS[name][0] for name in shown], *figures], 1)
+        if self.columns:
+            cells = [[row["column"], row["kind"], f"{row['error']:.4g}", f"{row['guess']:.4g}", row["unit"]]
+                     for row in self.columns[:SHOWN]]  # fmt: skip
+            lines += ["", *_aligned([["column", "kind", "error", "guessing", "of"], *cells], 2)]
+            lines += [f"and {len(self.columns) - SHOWN} columns more"] * (len(self.columns) > SHOWN)
         unit = f"x in {self.unit}; |x-x~|^2 is the sum over {self.size} elements, MSE their mean"
         notes = ["", unit, self.protocol, "", self.verdict, *(f"- {line}" for line in self.advice)]
-        return "\n".join([*(line.rstrip() for line in lines), *notes])
+        return "\n".join([*lines, *notes])
 
     __repr__ = __str__
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values; a figure that is not finite is None."""
-        rows = [{name: None if isinstance(value, float) and not math.isfinite(value) else value
-                 for name, value in row.items()} for row in self.rows]  # fmt: skip
-        return vars(self) | {"rows": rows}
+        tables = {"rows": self.rows, "columns": self.columns}
+        return vars(self) | {
+            key: [{name: None if isinstance(value, float) and not math.isfinite(value) else value
+                   for name, value in row.items()} for row in rows]
+            for key, rows in tables.items()
+        }  # fmt: skip
+
+
+def _aligned(cells: list[list[str]], left: int) -> list[str]:
+    """Rows of cells as lines, a rule below the first; the first ``left`` columns start at the left."""
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = ["  ".join([*map(str.ljust, line[:left], widths), *map(str.rjust, line[left:], widths[left:])])
+             for line in cells]  # fmt: skip
+    return [line.rstrip() for line in lines]
 
 
 def evaluate(model: Embedding, X: Any, y: Any = None, *, train: Any = None) -> Report:
@@ -139,7 +166,8 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
     part = _part(models, everything, None if train is None else first._stored(train))
     labels = None if labels is None else labels[part.keep.numpy()]
     stored = [tensor[part.keep] for tensor in everything]
-    form, x = first.format_, first.format_.scale(stored[0])
+    form = first.format_.lines()
+    x = form.scale(stored[0])
     kinds = [_kind_of_nats(model, form) for model in models]
 
     rows: list[dict[str, Any]] = []
@@ -154,7 +182,7 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
         if alone:
             bare = _through(model.untrained(), items, form)[1]
             rows.append(_of_errors("untrained", model.latent_dim_, x, bare, form)[0])
-        if isinstance(model, PCA) and _same_view(model.format_, form) and _has_learned(model, part.learn_from):
+        if isinstance(model, PCA) and _same_view(model.format_.lines(), form) and _has_learned(model, part.learn_from):
             pca_errors[model.latent_dim_] = error  # no need to fit the same again
     for k in sorted({model.latent_dim_ for model in models if not isinstance(model, PCA)} - set(pca_errors)):
         means, nats = _cross_fitted(partial(_pca, form=form, k=k), part.learn_from, stored[0])
@@ -163,7 +191,7 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
     means, nats = _cross_fitted(partial(_mean, form=form), part.learn_from, stored[0])
     row, nothing = _of_errors("the mean", 0, x, means, form)
     rows.append(row | _of_nats(nats, "density", kinds[0], form))
-    zero = 1e-12 * float(x.square().mean(dtype=torch.float64)) * form.spec.size  # rounding, no error
+    zero = 1e-12 * float(x.square().nanmean(dtype=torch.float64)) * form.spec.size  # rounding, no error
     if nothing.mean() > zero:
         for row in rows:
             row["explained"] = 1 - row["squared_error"] / float(nothing.mean())
@@ -174,7 +202,17 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
         pca = None if isinstance(model, PCA) else pca_errors[model.latent_dim_]
         verdicts.append(_verdict(name, error, pca, nothing, zero))
         advice += _advice(name, model, row, seen)
-    return Report(rows, "\n".join(verdicts), advice, form.unit, form.spec.size, part.protocol)
+    columns = _columns(first, stored[0]) if alone else []
+    return Report(rows, "\n".join(verdicts), advice, form.unit, form.spec.size, part.protocol, columns)
+
+
+def _columns(model: Embedding, stored: Tensor) -> list[dict[str, Any]]:
+    """Of a table, the error of each column in its own unit."""
+    if model.format_.spec.kind != "table":
+        return []
+    codes = model._in_blocks(model._encode_stored, stored)
+    again = model.format_.unscale(model._in_blocks(model._mode, codes))
+    return model.format_.column_errors(stored, again)
 
 
 # ---- on which items --------------------------------------------------------------------------------------------------
@@ -198,14 +236,23 @@ def _part(models: list[Embedding], everything: list[Tensor], train: Tensor | Non
     tenth = next((rows for rows in unseen if 1 < len(rows) < count), None)
     if train is None and tenth is not None:
         keep, said = tenth, f"the {len(tenth)} of {count} items that training held out"
-        learn_from = everything[0][~torch.isin(torch.arange(count), keep)]
+        learn_from = everything[0][_some(everything[0], torch.arange(count)[~torch.isin(torch.arange(count), keep)])]
     elif any(len(rows) < count for rows in unseen):
         said = f"the {count} items that training saw"
+    if len(some := _some(everything[0], keep)) < len(keep):
+        keep, said = some, f"{len(some)} of {said}, for they do not fit in memory"
+    if learn_from is not None:
+        learn_from = learn_from[_some(learn_from, torch.arange(len(learn_from)))]
     seen = [not bool(torch.isin(keep, rows).all()) for rows in unseen]
     source = f"in {min(FOLDS, len(keep))} folds of them" if learn_from is None else f"from {len(learn_from)} others"
     if models[0].format_.spec.size > WIDE and len(everything[0] if learn_from is None else learn_from) > FEW:
         source += f" (PCA from {FEW} of them, for an item has more than {WIDE} elements)"
     return _Part(keep, learn_from, seen, f"measured on {said}; baselines learned {source}")
+
+
+def _some(stored: Any, rows: Tensor) -> Tensor:
+    """All of these rows; of a stored view in a file, a hundred thousand from all over it."""
+    return rows[:: -(-len(rows) // SPREAD)] if isinstance(stored, Rows) and len(rows) > SPREAD else rows
 
 
 def _has_learned(model: Embedding, stored: Tensor | None) -> bool:
@@ -234,9 +281,9 @@ def _same_view(one: Format, other: Format) -> bool:
 def _through(model: Embedding, stored: Tensor, reference: Format) -> tuple[np.ndarray, Tensor]:
     """Codes (n, K), and reconstructions (n, D...) in the scaled view of ``reference``."""
     codes = model._in_blocks(model._encode_stored, stored)
-    means = model._in_blocks(model._mean, codes).float()
-    if not _same_view(model.format_, reference):
-        if model.format_.spec.shape != reference.spec.shape:
+    means = model._in_blocks(model._linear_mean, codes).float()
+    if not _same_view(model.format_.lines(), reference):
+        if reference.spec.kind == "table" or model.format_.spec.shape != reference.spec.shape:
             both = f"{reference.spec} and {model.format_.spec}"
             raise FormatError(f"models of different items do not compare: {both}. Fit them with the same format=")
         means = reference.scale(model.format_.unscale(means))
@@ -260,7 +307,7 @@ def _of_codes(model: Embedding, codes: np.ndarray, x: Tensor, labels: np.ndarray
     fixed = isinstance(model.prior_, StandardNormal)
     figures: dict[str, Any] = {"active": metrics.active_units(codes, 0.01 if fixed else 1e-4, relative=not fixed)}
     if len(codes) > 2 * NEIGHBOURS:
-        figures["trustworthiness"] = metrics.trustworthiness(x, codes, NEIGHBOURS)
+        figures["trustworthiness"] = metrics.trustworthiness(torch.nan_to_num(x), codes, NEIGHBOURS)
         if labels is not None:
             asked = np.random.default_rng(0).permutation(len(codes))[:ASKED]
             figures["knn_accuracy"] = metrics.knn_accuracy(codes[asked], labels[asked], k=NEIGHBOURS)
@@ -269,8 +316,10 @@ def _of_codes(model: Embedding, codes: np.ndarray, x: Tensor, labels: np.ndarray
 
 def _kind_of_nats(model: Embedding, reference: Format) -> str | None:
     """What the model's likelihood of items is; nats of two kinds do not compare. None: nothing that compares."""
-    if model.word == "autoencoder" or not _same_view(model.format_, reference):
+    if model.word == "autoencoder" or not _same_view(model.format_.lines(), reference):
         return None  # an autoencoder's p(x | its own code) is no density of x
+    if model.likelihood_.word == "table":
+        return "row"  # densities of numbers and probabilities of levels together
     if not model.likelihood_.discrete:
         return "density"
     return "cross-entropy" if model.likelihood_.word == "bernoulli" and reference.spec.levels != 2 else "probability"
@@ -288,6 +337,8 @@ def _of_nats(nats: np.ndarray | None, kind: str | None, first: str | None, form:
     mean = float(nats.mean())
     figures = {"nats": mean} if kind == (first or "density") else {}
     bins = form.spec.kind == "image" and form.spec.levels is not None
+    if form.spec.kind == "table":  # its dimensions are of many kinds
+        return figures
     if kind != "cross-entropy" and (bins or figures):
         figures["bits_per_dimension"] = float(metrics.bits_per_dimension(mean, form.spec, kind == "probability"))
     return figures
@@ -308,7 +359,7 @@ def _mean(items: Tensor, form: Format) -> Baseline:
     """The mean item, and a normal of one variance around it."""
     total, squares = torch.zeros(form.spec.shape, dtype=torch.float64), 0.0
     for piece in items.split(ROWS):
-        x = form.scale(piece).double()
+        x = torch.nan_to_num(form.scale(piece).double())  # holes of a table: 0 is the mean there
         total, squares = total + x.sum(0), squares + float(x.square().sum())
     mean = total / len(items)
     variance = squares / (len(items) * form.spec.size) - float(mean.square().mean())
@@ -317,7 +368,8 @@ def _mean(items: Tensor, form: Format) -> Baseline:
     def applied(stored: Tensor) -> tuple[Tensor, np.ndarray]:
         means = mean.float().expand(len(stored), *mean.shape)
         pieces = zip(means.unsqueeze(1).split(ROWS), stored.split(ROWS), strict=True)
-        return means, torch.cat([normal.loss(params, form.scale(some)) for params, some in pieces]).double().numpy()
+        nats = [normal.loss(params, torch.nan_to_num(form.scale(some))) for params, some in pieces]
+        return means, torch.cat(nats).double().numpy()
 
     return applied
 

@@ -49,10 +49,18 @@ class Sized(Protocol):
 def squared_error(x: Any, x2: Any) -> np.ndarray:
     """||x - x~||^2 of each item, (n,) float64: **summed** over its elements, not averaged.
 
-    Unit: that of an element, squared. Raises DataError where the shapes differ or there is no item.
+    Unit: that of an element, squared. Elements that are NaN in x, holes of a table, are left out. Raises DataError
+    where the shapes differ or there is no item.
     """
     _require_pair(x, x2)
-    pieces = [np.square(_piece(x, rows) - _piece(x2, rows)).sum(1) for rows in _chunks(x)]
+    pieces = []
+    for rows in _chunks(x):
+        one = _piece(x, rows)
+        apart = one - _piece(x2, rows)
+        total = np.square(apart).sum(1)
+        if np.isnan(total).any():
+            total = np.square(np.where(np.isnan(one), 0, apart)).sum(1)
+        pieces.append(total)
     return np.concatenate(pieces)
 
 

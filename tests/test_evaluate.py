@@ -336,7 +336,7 @@ def test_units_of_vectors() -> None:
 def test_json_holds_everything_and_no_nan(vae: VAE) -> None:
     report = evaluate(vae, HELD_OUT, LABELS[500:800])
     again = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert sorted(again) == ["advice", "protocol", "rows", "size", "unit", "verdict"]
+    assert sorted(again) == ["advice", "columns", "protocol", "rows", "size", "unit", "verdict"]
     assert again["rows"] == report.rows
     report.rows[0]["nats"] = float("nan")
     report.rows[0]["mse"] = float("inf")

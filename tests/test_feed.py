@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
 from collections.abc import Iterator
@@ -15,11 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import isthmus as im
+from isthmus.formats.rows import Rows, RowsWriter
 from isthmus.training import feed as feeds
 from isthmus.training.feed import ResidentFeed, StreamedFeed, ahead, data_hash, feed_for, seed_of
 
 CPU = torch.device("cpu")
 FEEDS = pytest.mark.parametrize("kind", [ResidentFeed, StreamedFeed])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ISTHMUS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def in_file(stored: torch.Tensor) -> Rows:
+    with RowsWriter(tuple(stored.shape[1:]), stored.dtype) as writer:
+        writer.append(stored)
+        return writer.finish()
 
 
 @FEEDS
@@ -105,6 +120,38 @@ def test_resident_where_it_fits_and_streamed_where_not(monkeypatch: pytest.Monke
         assert type(feed_for(stored, rows, lambda x: x, CPU, 0)) is kind
 
 
+def test_rows_in_a_file_are_always_streamed() -> None:
+    assert type(feed_for(in_file(torch.zeros(100, 10)), torch.arange(100), lambda x: x, CPU, 0)) is StreamedFeed
+
+
+@given(n=st.integers(1, 200), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 9))
+def test_rows_give_the_batches_of_their_tensor(n: int, size: int, seed: int, epoch: int) -> None:
+    stored = torch.arange(3 * n, dtype=torch.int32).reshape(n, 3)
+    rows = torch.arange(n)[torch.arange(n) % 10 != 5]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feeds, "BLOCK", 12 * 8)
+        patch.setattr(feeds, "WINDOW", 3)
+        both = [StreamedFeed(x, rows, lambda x: x, CPU, seed).batches(epoch, size) for x in (stored, in_file(stored))]
+        for batch, other in zip(*both, strict=True):
+            assert batch.dtype == other.dtype
+            assert torch.equal(batch, other)
+
+
+def test_a_model_learns_from_rows_what_it_learns_from_their_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = im.datasets.digits()
+    monkeypatch.setattr(feeds, "memory_of", lambda device: 0.0)
+    model, other = (im.Autoencoder(4, network=(16,), epochs=2, verbose=False) for _ in range(2))
+    form = model._format_for(X)
+    stored = form.fit_tensor(X)
+    model._fit_stored(form, stored)
+    other._fit_stored(form, in_file(stored))  # type: ignore[arg-type]
+    assert np.array_equal(model.encode(X), other.encode(X))
+    assert model.history_["held_out"] == other.history_["held_out"]
+    assert model.history_["data"] == other.history_["data"]
+    components = [im.PCA(4)._fit_stored(form, x).components_ for x in (stored, in_file(stored))]  # type: ignore[arg-type]
+    assert np.array_equal(*components)
+
+
 def test_the_resident_feed_copies_nothing() -> None:
     stored = torch.zeros(100, 10)
     assert ResidentFeed(stored, torch.arange(90), lambda x: x, CPU, 0).stored.data_ptr() == stored.data_ptr()
@@ -138,10 +185,28 @@ def test_the_hash_tells_data_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     other[57, 3] += 1
     assert data_hash(x) == data_hash(x.clone())
     assert len({data_hash(t) for t in (x, other, x.double(), x.reshape(200, 5), x[:99])}) == 5
+    assert data_hash(x) == data_hash(in_file(x)) != data_hash(in_file(other))
     monkeypatch.setattr(feeds, "HASHED", 2000)  # every second item of 4000 bytes
     assert data_hash(x) != data_hash(x[:98])
     other[56, 3] += 1
     assert data_hash(x) != data_hash(other)
+    whole = data_hash(x)
+    for block in (1, 300, 2**20):  # however many items are read at a time
+        monkeypatch.setattr(feeds, "BLOCK", block)
+        assert data_hash(x) == data_hash(in_file(x)) == whole
+    assert data_hash(torch.zeros(0, 3)) == data_hash(in_file(torch.zeros(0, 3)))
+
+
+def test_the_hash_of_a_view_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved models know their data by it."""
+    x = torch.arange(6, dtype=torch.int16).reshape(2, 3)
+    digest = hashlib.sha256(b"torch.int16 (2, 3)" + x.numpy().tobytes()).hexdigest()
+    assert data_hash(x) == data_hash(in_file(x)) == digest
+    x = torch.arange(300, dtype=torch.int16).reshape(100, 3)
+    monkeypatch.setattr(feeds, "HASHED", 250)  # bytes of 600
+    monkeypatch.setattr(feeds, "BLOCK", 40)
+    digest = hashlib.sha256(b"torch.int16 (100, 3)" + x[::3].numpy().tobytes()).hexdigest()
+    assert data_hash(x) == data_hash(in_file(x)) == digest
 
 
 def test_seeds_of_epochs_do_not_meet() -> None:

@@ -565,5 +565,5 @@ def test_an_arrow_table_comes_in_with_its_names() -> None:
     arrow = pytest.importorskip("pyarrow")
     format = VectorFormat().fit(arrow.table({"age": [1, 2], "pay": [2.5, 3.0]}))
     assert format.origin_ == Origin("numpy", "float64", ("age", "pay"))
-    with pytest.raises(FormatError, match='table of 2 columns was given, of which "name" is not numeric'):
+    with pytest.raises(FormatError, match='read as numbers, but "name" is not numeric: give format="table"'):
         VectorFormat().fit(arrow.table({"age": [1, 2], "name": ["x", "y"]}))

@@ -23,7 +23,7 @@ HEAVY = {"PIL", "matplotlib", "numpy", "pooch", "pyarrow", "rich", "safetensors"
 
 PUBLIC = [
     *("Autoencoder", "PCA", "VAE", "__version__", "compare", "datasets", "errors", "evaluate", "format_of", "formats"),
-    *("likelihoods", "load", "priors"),
+    *("impute", "likelihoods", "load", "priors", "stream"),
 ]
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from isthmus.formats.images import ImageFormat
     from isthmus.formats.infer import format_from_json, format_of
     from isthmus.formats.series import SeriesFormat
+    from isthmus.formats.tables import TableFormat
     from isthmus.formats.vectors import VectorFormat
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageFormat",
     "SeriesFormat",
     "Spec",
+    "TableFormat",
     "VectorFormat",
     "format_from_json",
     "format_of",
@@ -29,6 +31,7 @@ _HOMES = {
     "ImageFormat": "isthmus.formats.images",
     "SeriesFormat": "isthmus.formats.series",
     "Spec": "isthmus.formats.base",
+    "TableFormat": "isthmus.formats.tables",
     "VectorFormat": "isthmus.formats.vectors",
     "format_from_json": "isthmus.formats.infer",
     "format_of": "isthmus.formats.infer",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -31,11 +32,24 @@ Kind = Literal["vector", "image", "series", "table", "tokens"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table: what it is called, what it holds, and how many levels it has."""
+    """One element of the scaled view of a table: a number, or a choice among levels.
+
+    Attributes
+    ----------
+    name : of the user's column that it belongs to; a column may have several elements
+    kind : what the column holds: "continuous", "integer", "boolean", "category", "ordinal", "datetime", "text", ...
+    levels : of a choice; None for a number
+    edges : of a number: rising quantiles of the scaled values learned from
+    nats : what guessing the element from its shares alone costs; 0.5 for a number of unit deviation
+    shares : of a choice: how often each level was seen, summing to 1
+    """
 
     name: str
-    kind: str  # "continuous", "integer", "boolean", "category", "ordinal", "datetime", "text"
-    levels: int | None = None  # None: not a choice among levels
+    kind: str
+    levels: int | None = None
+    edges: tuple[float, ...] = ()
+    nats: float = 0.5
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,9 +59,9 @@ class Spec:
     Attributes
     ----------
     kind : what the axes of one item mean
-    shape : shape of one item: vector (d,), image (c, h, w), series (c, t), table (columns,), tokens (t,)
+    shape : shape of one item: vector (d,), image (c, h, w), series (c, t), table (elements,), tokens (t,)
     levels : how many values an element can take (256 for 8-bit pixels, the vocabulary of tokens), None when continuous
-    columns : one entry for each column of a table, empty otherwise
+    columns : one entry for each element of a table's scaled view, empty otherwise
     """
 
     kind: Kind
@@ -69,7 +83,10 @@ class Spec:
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Self:
-        columns = tuple(Column(**column) for column in saved.get("columns", ()))
+        columns = tuple(
+            Column(**(column | {name: tuple(column.get(name, ())) for name in ("edges", "shares")}))
+            for column in saved.get("columns", ())
+        )
         return cls(saved["kind"], tuple(saved["shape"]), saved.get("levels"), columns)
 
 
@@ -98,6 +115,10 @@ class Format(ABC):
         """``fit(items).to_tensor(items)``; a format that can looks at the items once for both."""
         return self.fit(items).to_tensor(items)
 
+    def pieces(self, items: Any) -> Iterator[Tensor]:
+        """The stored view in pieces that fit in memory, in the order of the items: one piece, unless items are read."""
+        yield self.to_tensor(items)
+
     @abstractmethod
     def from_tensor(self, stored: Tensor) -> Any:
         """The stored view, or float values in its unit, to items in the user's own form.
@@ -112,6 +133,30 @@ class Format(ABC):
     @abstractmethod
     def unscale(self, scaled: Tensor) -> Tensor:
         """Scaled to values in the stored unit (floating point, not rounded): undoes ``scale``."""
+
+    def linear(self, scaled: Tensor) -> Tensor:
+        """Scaled items as numbers that can be added and subtracted, in which errors are measured; NaN: not there.
+
+        The scaled view itself, unless it holds choices.
+        """
+        return scaled
+
+    def lines(self) -> Format:
+        """The format whose scaled view is the linear one of the same stored items: this one, without choices."""
+        return self
+
+    def column_errors(self, stored: Tensor, again: Tensor) -> list[dict[str, Any]]:
+        """How far a table's columns are from what came back, each in its own unit; empty for what has no columns."""
+        return []
+
+    def linear_mean(self, likelihood: Likelihood, params: Tensor) -> Tensor:
+        """Means of items given the decoder's output (B, P, D...), in the view of ``linear``: of a choice, chances."""
+        return likelihood.mean(params)
+
+    @property
+    def n_features(self) -> int:
+        """What scikit-learn calls the number of features: elements of an item, or columns of a table."""
+        return self.spec.size
 
     @abstractmethod
     def likelihood(self) -> Likelihood:

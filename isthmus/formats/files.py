@@ -34,7 +34,7 @@ import numpy as np
 from isthmus.errors import DamagedFileError, DataError, FileError, MissingExtra, SettingError
 from isthmus.store import atomic_path
 
-__all__ = ["NamedColumns", "read", "write"]
+__all__ = ["NamedColumns", "first_row_is_numbers", "read", "write"]
 
 TEXTS = {".csv": None, ".tsv": "\t", ".txt": None}  # ending: delimiter, None where it is found from the text
 READABLE = ".npy, .npz, IDX, .csv, .tsv and .parquet files, and folders of pictures"
@@ -232,6 +232,20 @@ def _decoded(raw: bytes, name: str) -> str:
         return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not text in UTF-8: byte {error.start} is {raw[error.start]:#04x}") from error
+
+
+def first_row_is_numbers(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of text begins with numbers, and not with names of columns. False for what is no text."""
+    place = Path(path)
+    if _ending(place) not in TEXTS:
+        return False
+    try:
+        with gzip.open(place, "rb") if place.name.lower().endswith(".gz") else open(place, "rb") as file:
+            first, body = _first_row(_decoded(file.read(2**16).rpartition(b"\n")[0] or b"", place.name))
+        cells = next(csv.reader([first], delimiter=TEXTS[_ending(place)] or _delimiter(first, body)))
+    except (OSError, EOFError, zlib.error, csv.Error, DataError, FileError, StopIteration):
+        return False
+    return any(_is_float(cell.strip()) for cell in cells)
 
 
 def _from_text(text: str, name: str, delimiter: str | None) -> np.ndarray:

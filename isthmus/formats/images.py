@@ -25,7 +25,7 @@ from isthmus.formats.base import Format, Spec
 from isthmus.formats.picture_folders import ENDINGS, ignored, list_folder
 from isthmus.formats.pictures import (
     Form,
-    Pictures,
+    Reading,
     as_pillow,
     black_and_white,
     common_form,
@@ -42,6 +42,7 @@ from isthmus.formats.pixels import (
     known_layout,
     require_range,
 )
+from isthmus.formats.rows import RowsWriter, fits_in_memory
 from isthmus.formats.saved import Saved, shortened
 from isthmus.formats.scaling import require_fit
 from isthmus.likelihoods import Bernoulli, Gaussian, Likelihood
@@ -126,7 +127,8 @@ class ImageFormat(Format):
         """Learn shape, channels, dtype and range. Of picture files, usually only the headers are read.
 
         Raises SettingError for settings out of range, FormatError for items that are no images or whose channels are
-        not clear, DataError for values out of range and pictures that cannot be read, FileError for folders.
+        not clear, DataError for values out of range and files that are no pictures (cut short ones are found, all
+        together, when pixels are read: by ``to_tensor``), FileError for folders.
         """
         self._check_settings()
         found = _sources_of(items)
@@ -137,7 +139,7 @@ class ImageFormat(Format):
         size = None if self.size is None else (int(self.size[0]), int(self.size[1]))
         form = common_form(headers, size)
         _refuse_huge(form.shape)
-        binary = black_and_white(found.pictures, form, self.skip_corrupt)
+        binary = black_and_white(found.pictures, form)
         self.source_ = found.kind
         self.origin_ = Origin("numpy", "uint16" if form.sixteen else "uint8")
         self.layout_ = "none" if form.channels == 1 else "last"
@@ -206,11 +208,21 @@ class ImageFormat(Format):
 
     # ------------------------------------------------------------------------------------------ there and back
 
+    def fit_tensor(self, items: Any) -> Tensor:
+        """``fit(items).to_tensor(items)``, with a folder listed once."""
+        self._check_settings()
+        found = _sources_of(items)
+        return super().fit_tensor(items) if found is None else self._fit_pictures(found)._read(found)
+
     def to_tensor(self, items: Any) -> Tensor:
         """Items as the stored view (n, c, h, w): uint8, int32 or their own float dtype; see the table of the class.
 
+        Pictures that memory would not hold are decoded once, into a file in the cache folder: then the view is
+        ``Rows``, which is read as a tensor is. It takes c * h * w bytes a picture there, and goes when it is let go.
+
         Raises FormatError for arrays of another shape, or floats where integers were learned; DataError naming the
-        first item with a value out of range, or the first picture that cannot be read; FileError for folders.
+        first item with a value out of range, or the first five pictures that cannot be read; FileError for folders,
+        and where the disk has no room.
         """
         require_fit(self)
         self.skipped_ = []
@@ -246,9 +258,9 @@ class ImageFormat(Format):
         if c not in USUAL_CHANNELS:
             raise FormatError(f"pictures given, but this image format learned arrays of {c} channels")
         form = Form(c, h, w, sixteen=levels is not None and levels > 256)
-        pictures = read_pictures(found.pictures, form, self.skip_corrupt)
-        self.skipped_ = [place if found.kind == "pillow" else found.pictures[place] for place in pictures.skipped]
-        said = _changes(pictures, form)
+        reading, kept = self._decoded(found.pictures, form)
+        self.skipped_ = [place if found.kind == "pillow" else found.pictures[place] for place in reading.skipped]
+        said = _changes(reading, form)
         if found.others:
             said.append(ignored(found.others))
         if self.skipped_:
@@ -256,12 +268,44 @@ class ImageFormat(Format):
             said.append(f"{len(names)} left out because they cannot be read: {listing(names, 3)}")
         if said:
             warnings.warn((f"{found.folder}: " if found.folder else "") + "; ".join(said), IsthmusWarning, stacklevel=3)
-        pixels, white = torch.from_numpy(pictures.pixels), 65535 if form.sixteen else 255
+        return kept
+
+    def _decoded(self, sources: Sequence[Any], form: Form) -> tuple[Reading, Tensor]:
+        """Pictures in their stored view, decoded once: a tensor, or ``Rows`` where memory would not hold it."""
+        dtype = getattr(torch, self._stored)
+        need = len(sources) * self.spec.size * dtype.itemsize
+        if not fits_in_memory(need):
+            with RowsWriter(self.spec.shape, dtype, len(sources)) as writer:
+                reading = read_pictures(
+                    sources, form, lambda pixels: writer.append(self._of_pixels(pixels, form)), self.skip_corrupt
+                )
+                return reading, cast(Tensor, writer.finish())  # which quacks as one
+        try:
+            whole = np.empty((len(sources), *self.spec.shape), self._stored)
+        except (MemoryError, ValueError) as error:
+            raise DataError(
+                f"{len(sources)} pictures of {form.height} x {form.width} pixels need {need / 2**30:.1f} GiB of memory;"
+                " give a smaller size=(height, width)"
+            ) from error
+        kept = 0
+
+        def keep(pixels: np.ndarray) -> None:
+            nonlocal kept
+            whole[kept : kept + len(pixels)] = self._of_pixels(pixels, form).numpy()
+            kept += len(pixels)
+
+        reading = read_pictures(sources, form, keep, self.skip_corrupt)
+        return reading, torch.from_numpy(whole[:kept])
+
+    def _of_pixels(self, pixels: np.ndarray, form: Form) -> Tensor:
+        """Pixels as they were decoded, (n, c, h, w) of 0..255 or of 0..65535, in the stored view."""
+        values = torch.from_numpy(pixels.astype(np.int32) if form.sixteen else pixels)
+        levels, white = self.spec.levels, 65535 if form.sixteen else 255
         if levels == white + 1:
-            return pixels
+            return values
         if levels is not None:
-            return torch.round(pixels / white * (levels - 1)).to(pixels.dtype)
-        return (pixels.double() / white * (self.high_ - self.low_) + self.low_).to(getattr(torch, self._stored))
+            return torch.round(values / white * (levels - 1)).to(values.dtype)
+        return (values.double() / white * (self.high_ - self.low_) + self.low_).to(getattr(torch, self._stored))
 
     def from_tensor(self, values: Tensor) -> Any:
         """Stored values, or floats in their unit, as items: rounded, and clipped to the range of the format.
@@ -487,9 +531,9 @@ def _refuse_huge(shape: tuple[int, ...]) -> None:
         )
 
 
-def _changes(pictures: Pictures, form: Form) -> list[str]:
+def _changes(reading: Reading, form: Form) -> list[str]:
     """What was done to pictures beyond decoding them, with counts, for the warning."""
-    n = len(pictures.pixels)
+    n = reading.count
     words = {
         "resized": f"resized to {form.height} x {form.width} (size=(height, width) chooses another size)",
         "alpha": "with transparency laid over white",
@@ -497,5 +541,5 @@ def _changes(pictures: Pictures, form: Form) -> list[str]:
         "bits": "reduced from 16 to 8 bits",
         "frames": "with more than one frame, of which the first is taken",
     }
-    told = [f"{count} {word}" for key, word in words.items() if (count := pictures.notes[key])]
+    told = [f"{count} {word}" for key, word in words.items() if (count := reading.notes[key])]
     return [f"of {n} {'picture' if n == 1 else 'pictures'}, {', '.join(told)}"] if told else []

@@ -12,21 +12,29 @@ import numpy as np
 from isthmus.errors import FileError, FormatError
 from isthmus.formats.arrays import Origin, as_array, chunks, require_finite
 from isthmus.formats.base import Format
+from isthmus.formats.frames import is_table, source_of
 from isthmus.formats.images import ImageFormat
 from isthmus.formats.picture_folders import ENDINGS
 from isthmus.formats.saved import Saved, shortened
 from isthmus.formats.series import SeriesFormat
-from isthmus.formats.vectors import VectorFormat, require_two_axes
+from isthmus.formats.tables import TableFormat
+from isthmus.formats.vectors import VectorFormat, holds_numbers, require_two_axes
 
 __all__ = ["format_from_json", "format_of"]
 
-DEFAULTS: dict[str, Callable[[], Format]] = {"vector": VectorFormat, "image": ImageFormat, "series": SeriesFormat}
+DEFAULTS: dict[str, Callable[[], Format]] = {
+    "vector": VectorFormat,
+    "image": ImageFormat,
+    "series": SeriesFormat,
+    "table": TableFormat,
+}
 READERS: dict[str, Callable[[dict[str, Any]], Format]] = {
     "vector": VectorFormat.from_json,
     "image": ImageFormat.from_json,
     "series": SeriesFormat.from_json,
+    "table": TableFormat.from_json,
 }
-PLANNED = ("table", "tokens")  # kinds that a Spec can name and this version cannot build
+PLANNED = ("tokens",)  # kinds that a Spec can name and this version cannot build
 SMALLEST = 8  # pixels: a floating-point "image" with a shorter side is more likely a series
 
 
@@ -36,7 +44,9 @@ def format_of(items: Any, format: Format | str | None = None) -> Format:
     ============================================================ =========
     items                                                        format
     ============================================================ =========
-    a folder, picture files, Pillow images                       image
+    a folder of pictures, picture files, Pillow images           image
+    a frame or file of numbers without holes                     vector
+    any other frame; CSV, Parquet, ... files and folders of such table
     (n, d)                                                       vector
     (n, a, b) of uint8 or bool                                   image
     (n, a, b), a and b >= 8, floats in [0, 1]                    image
@@ -49,8 +59,8 @@ def format_of(items: Any, format: Format | str | None = None) -> Format:
     Parameters
     ----------
     items : anything that a format takes
-    format : a Format, which is returned as it is; or "vector", "image", "series", which give that format with its
-        default settings; or None, to look at the items
+    format : a Format, which is returned as it is; or "vector", "image", "series", "table", which give that format with
+        its default settings; or None, to look at the items
 
     Raises FormatError for an unknown word and for items whose format cannot be told, DataError for one-dimensional
     arrays, FileError for a file that is not there.
@@ -59,6 +69,8 @@ def format_of(items: Any, format: Format | str | None = None) -> Format:
         return format
     if format is not None:
         return _by_word(format)
+    if is_table(items):
+        return VectorFormat() if holds_numbers(source_of(items)) else TableFormat()
     if isinstance(items, str | os.PathLike):
         return _of_path(Path(os.fspath(items)))
     if _is_picture(items):

@@ -25,34 +25,55 @@ __all__ = ["ENDINGS", "folder_labels", "ignored", "image_files", "list_folder", 
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
 
+_DIGITS = re.compile("([0-9]+)")
 _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sorts a2 before a10, and upper case beside lower case."""
-    pieces = re.split(r"([0-9]+)", name.casefold())
-    return [(0, int(piece), "") if i % 2 else (1, 0, piece) for i, piece in enumerate(pieces) if piece]
+def _natural(name: str) -> str:
+    """A text that sorts a2 before a10, and upper case (``name`` is case-folded) beside lower case.
+
+    One text compares many times faster than a list of pieces. Signs that no name holds, or that come before all others,
+    keep the order of such lists: an end before all, numbers (by how many digits, then by digits) before words.
+    """
+    pieces = _DIGITS.split(name)
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            digits = piece.lstrip("0")
+            pieces[i] = f"\1{chr(len(digits))}{digits}"
+        elif piece:
+            pieces[i] = f"\2{piece}\0"
+    return "".join(pieces)
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[Path]:
-    """Every file below a folder that is neither hidden nor a system's junk; links are followed, loops are not."""
-    try:
-        here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in above:
-            return  # a link to a folder that we stand in
-        with os.scandir(folder) as found:
-            entries = [(Path(entry.path), entry.is_dir()) for entry in found]
-    except PermissionError as error:
-        raise FileError(f"no permission to read the folder {folder}") from error
-    except OSError as error:
-        raise FileError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
-    for path, is_folder in entries:
-        if path.name.startswith(".") or path.name.casefold() in _JUNK:
-            continue
-        if is_folder:
-            yield from _walk(path, (*above, (here.st_dev, here.st_ino)))
-        else:
-            yield path
+def _walk(folder: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Each folder from ``folder`` down, as its natural order, with (path, case-folded name) of the files in it.
+
+    Files that are hidden or a system's junk are left out. Links are followed, loops are not. Asks the system once for a
+    folder and not for each file, but for links.
+    """
+    waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(folder, "", ())]
+    while waiting:
+        path, order, above = waiting.pop()
+        files = []
+        try:
+            here = os.stat(path)
+            if (here.st_dev, here.st_ino) in above:
+                continue  # a link to a folder that we stand in
+            with os.scandir(path) as found:
+                for entry in found:
+                    name = entry.name.casefold()
+                    if name.startswith(".") or name in _JUNK:
+                        continue
+                    if entry.is_dir():
+                        below = f"{order}{_natural(name)}\0"
+                        waiting.append((entry.path, below, (*above, (here.st_dev, here.st_ino))))
+                    else:
+                        files.append((entry.path, name))
+        except PermissionError as error:
+            raise FileError(f"no permission to read the folder {path}") from error
+        except OSError as error:
+            raise FileError(f"the folder {path} cannot be read: {error.strerror or error}") from error
+        yield order, files
 
 
 def list_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]:
@@ -65,14 +86,20 @@ def list_folder(folder: str | os.PathLike[str]) -> tuple[list[Path], list[Path]]
         raise FileError(f"there is no folder {folder}")
     if not folder.is_dir():
         raise FileError(f"{folder} is a file; a folder of pictures is expected")
-    order = {path: [_natural(part) for part in path.relative_to(folder).parts] for path in _walk(folder)}
-    files = sorted(order, key=lambda path: (order[path], str(path)))  # the second key decides between a01 and a1
-    pictures = [path for path in files if path.suffix.casefold() in ENDINGS]
-    others = [path for path in files if path.suffix.casefold() not in ENDINGS]
+    pictures: dict[str, str] = {}  # the order of each path
+    others: dict[str, str] = {}
+    for order, files in _walk(str(folder)):
+        for path, name in files:
+            (pictures if name.endswith(ENDINGS) else others)[path] = order + _natural(name)
     if not pictures:
-        held = f"only {some_names(others)}" if others else "no files"
+        held = f"only {some_names(_sorted(others))}" if others else "no files"
         raise FileError(f"the folder {folder} holds {held}; pictures end in {', '.join(ENDINGS)}")
-    return pictures, others
+    return _sorted(pictures), _sorted(others)
+
+
+def _sorted(order: dict[str, str]) -> list[Path]:
+    """The paths in their order; where it is the same, in that of their texts: a01 before a1."""
+    return [Path(path) for path in sorted(sorted(order), key=order.__getitem__)]
 
 
 def image_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -98,9 +125,11 @@ def folder_labels(folder: str | os.PathLike[str], skipped: Sequence[Path] = ()) 
     -------
     (n,) array of str, "" for pictures that lie beside the class folders; None where there is no subfolder at all
     """
-    left_out = {os.path.abspath(path) for path in skipped}
-    pictures = [path for path in list_folder(folder)[0] if os.path.abspath(path) not in left_out]
-    inside = [path.relative_to(folder).parts for path in pictures]
+    pictures = list_folder(folder)[0]
+    if left_out := {os.path.abspath(path) for path in skipped}:
+        pictures = [path for path in pictures if os.path.abspath(path) not in left_out]
+    above = len(Path(folder).parts)
+    inside = [path.parts[above:] for path in pictures]
     if all(len(parts) == 1 for parts in inside):
         return None
     return np.array([parts[0] if len(parts) > 1 else "" for parts in inside])

@@ -14,10 +14,12 @@ import math
 import os
 import statistics
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Form",
     "Header",
-    "Pictures",
+    "Reading",
     "as_pillow",
     "black_and_white",
     "common_form",
@@ -49,6 +51,11 @@ _MIXED_SIDE = 64  # resized pictures: the longest side that the default networks
 _FOLDER = "it is a folder; give it alone, not in a list, to read the pictures in it"
 
 _PNG_TURNS = frozenset({"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"})  # where a PNG keeps its turn
+
+_IN_FLIGHT = 64  # pictures that are decoded, or are and wait to be taken, at most: memory stays flat
+_AT_ONCE = 4  # pictures that a thread decodes in one go: handing over costs some 50 microseconds
+_HEADERS_AT_ONCE = 32
+_NAMED = 5  # flawed pictures that an error names
 
 Source = Any  # a Path, or a Pillow image held in memory
 T = TypeVar("T")
@@ -266,57 +273,88 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _in_threads(work: Callable[[int], T], sources: Sequence[Source]) -> Generator[T, None, None]:
-    """work(0), work(1), ... in order, a few files at a time: Pillow decodes without holding Python's lock."""
+@dataclass(frozen=True, slots=True)
+class _Flaw:
+    """Why one picture cannot be used. An exception would keep alive all that its traceback touches."""
+
+    why: str
+
+
+def _in_threads(
+    work: Callable[[range], T], sources: Sequence[Source], at_once: int = _AT_ONCE
+) -> Generator[T, None, None]:
+    """work(places), a few neighbouring places at a time, in order: Pillow decodes without holding Python's lock."""
+    n = len(sources)
+    at_once = max(1, min(at_once, n // _IN_FLIGHT))  # few pictures are shared out singly
+    parts = (range(start, min(start + at_once, n)) for start in range(0, n, at_once))
     if not all(isinstance(source, Path) for source in sources):
-        yield from map(work, range(len(sources)))  # the user's own images may be one object twice
+        yield from map(work, parts)  # the user's own images may be one object twice
         return
-    pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, len(sources))), thread_name_prefix="pictures")
+    pool = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, n)), thread_name_prefix="pictures")
+    coming: deque[Future[T]] = deque()
     try:
-        yield from pool.map(work, range(len(sources)))
+        for part in parts:
+            coming.append(pool.submit(work, part))
+            if len(coming) >= _IN_FLIGHT // min(at_once, _AT_ONCE):
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nothing further is read
 
 
-class _Skips:
-    """Refuses an unreadable picture, or notes it where skipping was asked for."""
+class _Flaws:
+    """The pictures of one pass that cannot be used: all are noted, and told together at its end."""
 
-    def __init__(self, sources: Sequence[Source], skip_corrupt: bool) -> None:
-        self.sources, self.skip_corrupt = sources, skip_corrupt
-        self.skipped: list[int] = []
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.found: list[tuple[int, str]] = []  # place, why
+        self._known: dict[str, str] = {}
 
-    def accepts(self, index: int, found: object) -> bool:
-        if not isinstance(found, _Unreadable):
-            return True
-        if not self.skip_corrupt:
+    def note(self, place: int, why: str) -> None:
+        self.found.append((place, self._known.setdefault(why, why)))  # a reason that many share is kept once
+
+    def settle(self, skip_corrupt: bool) -> list[int]:
+        """Places of the pictures to leave out. DataError where none may be, or where none is left."""
+        n, count = len(self.sources), len(self.found)
+        if count and not skip_corrupt:
+            told = [(_name(self.sources[place], place), why) for place, why in self.found[:_NAMED]]
+            which, them = "{} cannot be used: {}".format(*told[0]), "it"
+            if count > 1:
+                named = "; ".join(f"{name} ({why})" for name, why in told)
+                more = f"; and {count - _NAMED} more" if count > _NAMED else ""
+                which, them = f"{count} of {n} pictures cannot be used: {named}{more}", "them"
             raise DataError(
-                f"{_name(self.sources[index], index)} cannot be used: {found}. Mend or remove it, or leave such "
-                "pictures out with skip_corrupt=True (--skip-corrupt)"
-            ) from found
-        self.skipped.append(index)
-        return False
-
-    def some_left(self) -> None:
-        if self.sources and len(self.skipped) == len(self.sources):
-            first = _name(self.sources[0], 0)
-            raise DataError(f"none of the {len(self.sources)} pictures can be read (the first is {first})")
+                f"{which}. Mend or remove {them}, or leave such pictures out with skip_corrupt=True (--skip-corrupt)"
+            )
+        if n and count == n:
+            raise DataError(f"none of the {n} pictures can be read (the first is {_name(self.sources[0], 0)})")
+        return [place for place, _ in self.found]
 
 
-def _tried(source: Source, work: Callable[[Image], T]) -> T | _Unreadable:
+def _tried(source: Source, work: Callable[[Image], T]) -> T | _Flaw:
     try:
         with _opened(source) as image:
             return work(image)
     except _Unreadable as error:
-        return error
+        return _Flaw(str(error))
 
 
 def read_headers(sources: Sequence[Source], skip_corrupt: bool = False) -> list[Header]:
-    """Size and kind of each picture, without its pixels. DataError naming the first that is no picture."""
-    skips = _Skips(sources, skip_corrupt)
+    """Size and kind of each picture, without its pixels. DataError naming those that are no pictures.
+
+    Pixels are read of pictures with a palette only, for their colours tell grey from colour.
+    """
+    flaws, headers = _Flaws(sources), []
+    known: dict[Header, Header] = {}  # a million pictures have few sizes and kinds
     with _quiet():
-        found = list(_in_threads(lambda i: _tried(sources[i], _header), sources))
-    headers = [header for i, header in enumerate(found) if skips.accepts(i, header) and isinstance(header, Header)]
-    skips.some_left()
+        read = _in_threads(lambda part: [_tried(sources[i], _header) for i in part], sources, _HEADERS_AT_ONCE)
+        for place, found in enumerate(chain.from_iterable(read)):
+            if isinstance(found, _Flaw):
+                flaws.note(place, found.why)
+            else:
+                headers.append(known.setdefault(found, found))
+    flaws.settle(skip_corrupt)
     return headers
 
 
@@ -340,80 +378,87 @@ def common_form(headers: Sequence[Header], size: tuple[int, int] | None = None) 
 
 
 @dataclass
-class Pictures:
-    """Pictures read in one form.
+class Reading:
+    """What came of reading pictures.
 
     Attributes
     ----------
-    pixels : (n, c, h, w), uint8, or int32 of 0..65535 where the form has 16 bits
+    count : how many were read
     skipped : places in the list of the pictures that were left out
     notes : how many pictures were "resized", had "alpha", lost "bits" or colour ("grey"), or have more "frames"
     """
 
-    pixels: np.ndarray
+    count: int
     skipped: list[int]
     notes: Counter[str]
 
 
-def read_pictures(sources: Sequence[Source], form: Form, skip_corrupt: bool = False) -> Pictures:
-    """Pictures in one form, read by a few threads into one array.
+def read_pictures(
+    sources: Sequence[Source], form: Form, take: Callable[[np.ndarray], None], skip_corrupt: bool = False
+) -> Reading:
+    """Pictures in one form, decoded by a few threads and handed on: never more than some dozens are in memory.
 
-    Raises DataError naming the first picture that cannot be used (with ``skip_corrupt``, only if none can), and
-    FileError for one that cannot be opened.
+    Parameters
+    ----------
+    take : is given (b, c, h, w) of uint8, or uint16 where the form has 16 bits, a few pictures at a time, in order, but
+        for those that cannot be used. It runs in the caller's thread
+
+    Raises
+    ------
+    DataError : some cannot be used (with ``skip_corrupt``: none can); all are looked at first, up to five are named
+    FileError : one that cannot be opened, at once
     """
-    n, skips, notes = len(sources), _Skips(sources, skip_corrupt), Counter[str]()
-    try:
-        pixels = np.empty((n, *form.shape), np.int32 if form.sixteen else np.uint8)
-    except (MemoryError, ValueError) as error:
-        need = n * math.prod(form.shape) * (4 if form.sixteen else 1) / 2**30
-        raise DataError(
-            f"{n} pictures of {form.height} x {form.width} pixels need {need:.1f} GiB of memory; "
-            "give a smaller size=(height, width)"
-        ) from error
 
-    def read(i: int) -> Counter[str] | _Unreadable:
-        own = Counter[str]()
-
-        def fill(image: Image) -> Counter[str]:
-            pixels[i] = _pixels(image, form, own, ours=isinstance(sources[i], Path))
-            return own
-
-        return _tried(sources[i], fill)
-
-    kept = 0
-    with _quiet():
-        for i, found in enumerate(_in_threads(read, sources)):
-            if skips.accepts(i, found) and isinstance(found, Counter):
-                notes.update(found)
-                if kept < i:
-                    pixels[kept] = pixels[i]  # closes the gap that a skipped picture left
+    def decode(part: range) -> tuple[np.ndarray, Counter[str], list[tuple[int, str]]]:
+        pixels, notes = np.empty((len(part), *form.shape), np.uint16 if form.sixteen else np.uint8), Counter[str]()
+        flaws: list[tuple[int, str]] = []
+        kept = 0
+        for i in part:
+            own = Counter[str]()  # of a picture that fails half-way nothing is counted
+            found = _tried(sources[i], partial(_pixels, form=form, notes=own, ours=isinstance(sources[i], Path)))
+            if isinstance(found, _Flaw):
+                flaws.append((i, found.why))
+            else:
+                pixels[kept] = found
                 kept += 1
-    skips.some_left()
-    return Pictures(pixels[:kept], skips.skipped, notes)
+                notes.update(own)
+        return pixels[:kept], notes, flaws
+
+    flaws, notes, count = _Flaws(sources), Counter[str](), 0
+    with _quiet(), contextlib.closing(_in_threads(decode, sources)) as parts:
+        for pixels, own, unusable in parts:
+            for place, why in unusable:
+                flaws.note(place, why)
+            notes.update(own)
+            count += len(pixels)
+            if len(pixels) and (skip_corrupt or not flaws.found):  # else they are read to the end only to be looked at
+                take(pixels)
+    return Reading(count, flaws.settle(skip_corrupt), notes)
 
 
-def black_and_white(sources: Sequence[Source], form: Form, skip_corrupt: bool = False) -> bool:
-    """Whether every pixel is black or white, and both occur. Stops reading at the first picture that says no."""
+def black_and_white(sources: Sequence[Source], form: Form) -> bool:
+    """Whether every pixel is black or white, and both occur. Stops reading at the first picture that says no.
+
+    Pictures that cannot be read say nothing here: ``read_pictures`` tells of all of them.
+    """
     if form.sixteen:
         return False
 
-    def extremes(i: int) -> set[int] | _Unreadable | None:
+    def extremes(place: int) -> set[int] | _Flaw | None:
         def look(image: Image) -> set[int] | None:
-            pixels = _pixels(image, form, Counter(), ours=isinstance(sources[i], Path))
+            pixels = _pixels(image, form, Counter(), ours=isinstance(sources[place], Path))
             found = set(np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)).tolist())
             return found if found <= {0, 255} else None
 
-        return _tried(sources[i], look)
+        return _tried(sources[place], look)
 
-    skips, seen = _Skips(sources, skip_corrupt), set[int]()
-    with _quiet(), contextlib.closing(_in_threads(extremes, sources)) as answers:
-        for i, found in enumerate(answers):
-            if not skips.accepts(i, found):
-                continue
-            if not isinstance(found, set):
+    seen = set[int]()
+    with _quiet(), contextlib.closing(_in_threads(lambda part: [extremes(i) for i in part], sources)) as answers:
+        for found in chain.from_iterable(answers):
+            if found is None:
                 return False
-            seen |= found
-    skips.some_left()
+            if isinstance(found, set):
+                seen |= found
     return seen == {0, 255}
 
 
@@ -435,6 +480,6 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     path = Path(path)
     with _quiet():
         pixels = _tried(path, lambda image: _pixels(image, None, Counter()))
-    if isinstance(pixels, _Unreadable):
-        raise DataError(f"{path} cannot be used: {pixels}") from pixels
+    if isinstance(pixels, _Flaw):
+        raise DataError(f"{path} cannot be used: {pixels.why}")
     return pixels

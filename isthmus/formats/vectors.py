@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from torch import Tensor
@@ -10,17 +10,29 @@ from torch import Tensor
 from isthmus.errors import DataError, FormatError
 from isthmus.formats.arrays import Origin, as_array, listing, stored
 from isthmus.formats.base import Format, Spec
+from isthmus.formats.rows import fits_in_memory
 from isthmus.formats.saved import Saved
 from isthmus.formats.scaling import SCALES, Scaling, extent_of, require_fit
 
 if TYPE_CHECKING:
     from isthmus.likelihoods import Likelihood
 
-__all__ = ["VectorFormat", "require_two_axes"]
+if TYPE_CHECKING:
+    from isthmus.formats.frames import Container, Source
+
+__all__ = ["VectorFormat", "holds_numbers", "require_two_axes"]
+
+NUMBERS = {
+    "bool",
+    "halffloat",
+    "float",
+    "double",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
 
 
 class VectorFormat(Format):
-    """Items (n, d): NumPy arrays, torch tensors, lists, frames of numbers; floats, integers or bools.
+    """Items (n, d): NumPy arrays, torch tensors, lists, frames and files of numbers; floats, integers or bools.
 
     The stored view (n, d) is exact and compact; the table in ``isthmus.formats.arrays`` says how. Integers come back
     exactly from the scaled view as long as (value - mean) / deviation fits the 24 bits of float32 and the value itself
@@ -46,12 +58,14 @@ class VectorFormat(Format):
     binary_ : whether every value is 0 or 1 and both occur; unless scaled, such items have a Bernoulli likelihood
     unit_interval : whether the scaled view of the items learned from lies in [0, 1]
     origin_ : container, dtype and column names of the items learned from
+    frame_ : of a frame or a file, the kind of frame that comes back, and the dtypes of its columns; None otherwise
     """
 
     word: ClassVar[str] = "vector"
 
     origin_: Origin
     scaling_: Scaling
+    frame_: _Frame | None
 
     def __init__(self, scale: str = "auto") -> None:
         self.setting = scale  # "scale" is the method
@@ -66,12 +80,12 @@ class VectorFormat(Format):
         return self
 
     def fit_tensor(self, items: Any) -> Tensor:
-        origin, array = as_array(items)
+        origin, array, frame = _read(items)
         require_two_axes(array, "this VectorFormat")
         extent = extent_of(array, origin)
         scaling = Scaling.learn(array, extent, self.setting)
         scaling.require_reach(extent.low, extent.high, lambda part: f"column {origin.name(part)}")
-        self.origin_, self.scaling_ = origin, scaling
+        self.origin_, self.scaling_, self.frame_ = origin, scaling, frame
         self.spec = Spec("vector", (array.shape[1],), levels=2 if scaling.binary else None)
         return stored(array)
 
@@ -81,7 +95,7 @@ class VectorFormat(Format):
         Raises what ``fit`` raises, and FormatError for another width or other names of columns than learned.
         """
         require_fit(self)
-        origin, array = as_array(items)
+        origin, array, _ = _read(items)
         require_two_axes(array, "this VectorFormat")
         width = self.spec.shape[0]
         if array.shape[1] != width:
@@ -95,9 +109,11 @@ class VectorFormat(Format):
         return stored(array)
 
     def from_tensor(self, stored: Tensor) -> Any:
-        """Stored values, or floats in their unit, (n, d) to an array or tensor in the learned dtype."""
+        """Stored values, or floats in their unit, (n, d) to an array, tensor or frame in the learned dtype or
+        dtypes."""
         require_fit(self)
-        return self.origin_.restore(self.require(stored))
+        self.require(stored)
+        return self.origin_.restore(stored) if self.frame_ is None else self.frame_.restore(stored, self.origin_)
 
     def scale(self, stored: Tensor) -> Tensor:
         """(n, d) to float32 (n, d)."""
@@ -140,13 +156,14 @@ class VectorFormat(Format):
 
     def to_json(self) -> dict[str, Any]:
         require_fit(self)
-        return {
+        saved = {
             "word": self.word,
             "scale": self.setting,
             "width": self.spec.shape[0],
             "origin": self.origin_.to_json(),
             "scaling": self.scaling_.to_json(),
         }
+        return saved if self.frame_ is None else saved | {"frame": self.frame_.to_json()}
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Self:
@@ -158,6 +175,8 @@ class VectorFormat(Format):
         if format.origin_.columns is not None and len(format.origin_.columns) != width:
             raise fields.refuse("origin", f"of {width} columns")
         format.scaling_ = Scaling.from_json(fields.get("scaling"), width)
+        frame = fields.values.get("frame")  # of frames and files alone
+        format.frame_ = None if frame is None else _Frame.from_json(frame, width)
         format.spec = Spec("vector", (width,), levels=2 if format.scaling_.binary else None)
         return format
 
@@ -180,6 +199,64 @@ class VectorFormat(Format):
             + ("; ".join(told) or "they are in another order")
             + ". Select the columns learned from, in their order"
         )
+
+
+class _Frame(NamedTuple):
+    """What the columns of a frame of numbers were: Arrow's names of their types, and the kind of frame."""
+
+    types: tuple[str, ...]
+    container: Container
+
+    def restore(self, values: Tensor, origin: Origin) -> Any:
+        """(n, d) stored values or floats to a frame; rounded and clipped to what each column can hold."""
+        import pyarrow
+
+        from isthmus.formats.codes import arrow_type
+
+        columns = []
+        for column, word in zip(values.unbind(1), self.types, strict=True):
+            kind = arrow_type(word)
+            array = Origin("numpy", np.dtype(kind.to_pandas_dtype()).name).restore(column)
+            columns.append(pyarrow.array(array).cast(kind))
+        return self.container.restore(pyarrow.table(columns, names=list(origin.columns or ())))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"types": list(self.types), "container": self.container.to_json()}
+
+    @classmethod
+    def from_json(cls, saved: Any, width: int) -> _Frame:
+        from isthmus.formats.frames import NUMBERS, Container
+
+        fields = Saved(saved, "the saved frame")
+        types = fields.words("types", width) or ()
+        if not types or not set(types) <= NUMBERS:
+            raise fields.refuse("types", "names of types of numbers")
+        return cls(types, Container.from_json(fields.get("container")))
+
+
+def _read(items: Any) -> tuple[Origin, np.ndarray, _Frame | None]:
+    """Items as an array, what they were, and of frames and files what their columns were."""
+    from isthmus.formats.frames import is_table, source_of
+
+    if not is_table(items):
+        return *as_array(items), None
+    source = source_of(items)
+    types = tuple(str(field.type) for field in source.schema)
+    array = np.asarray(source)
+    origin = Origin("numpy", str(array.dtype), tuple(source.schema.names))
+    return origin, array, _Frame(types, source.container)
+
+
+def holds_numbers(source: Source) -> bool:
+    """Whether a table is numbers alone, or booleans alone, without a hole, and fits in memory as an array."""
+    from isthmus.formats.frames import NUMBERS
+
+    types = {str(field.type) for field in source.schema}
+    if not types <= NUMBERS or ("bool" in types and len(types) > 1):
+        return False
+    if not source.in_memory and not fits_in_memory(source.count() * len(source.schema) * 8):
+        return False
+    return not any(column.null_count for batch in source.batches() for column in batch.columns)
 
 
 def require_two_axes(array: np.ndarray, name: str) -> None:

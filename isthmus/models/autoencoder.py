@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from isthmus import priors
 from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.likelihoods import Table
 from isthmus.models.neural import Neural
+from isthmus.networks.table import hidden
 from isthmus.training.engine import Moment
 
 __all__ = ["Autoencoder"]
@@ -120,10 +122,14 @@ class Autoencoder(Neural):
 
     def _learn(self, stored: Tensor, y: Any) -> None:
         latents, elements = self._latents(self.format_.spec.size), self.format_.spec.size
+        if self.format_.spec.columns and (self._corruption()[0] not in (None, "masking") or self.contraction):
+            raise SettingError("tables of columns take corruption='masking', which hides cells, and neither noise nor "
+                               "contraction=: a category has no neighbours")  # fmt: skip
         kind, k = self._sparsity()
         if kind == "topk" and k >= latents:
             raise SettingError(f"sparsity=('topk', {k:g}) keeps all of {latents} latents: give a k below latent_dim")
-        if latents >= elements and self.sparsity is None and self.corruption is None and not self.contraction:
+        plain = self.sparsity is None and self.corruption is None and not self.contraction
+        if latents >= elements and plain and not self.format_.spec.columns:  # tables always hide something
             warnings.warn(
                 f"latent_dim={latents} is not below the {elements} elements of an item: nothing forces such an "
                 "autoencoder to learn structure, it can copy each element into a latent of its own. Give corruption=, "
@@ -136,7 +142,7 @@ class Autoencoder(Neural):
     def _loss(self, x: Tensor, moment: Moment) -> Tensor:
         network = self.network_
         x = network.likelihood.targets(x, moment.generator)
-        z = self._outputs(_corrupted(x, *self._corruption(), moment.generator))  # (B, K)
+        z = self._outputs(self._seen(x, moment))  # (B, K)
         kept = network.draw_kept(len(x), moment.progress, moment.generator)
         loss = network.error(network.decode(z, kept), x, kept)
         kind, weight = self._sparsity()
@@ -145,6 +151,13 @@ class Autoencoder(Neural):
         if self.contraction:
             loss = loss + self.contraction * _squared_jacobian(network.encoder, x, moment.generator)
         return loss
+
+    def _seen(self, x: Tensor, moment: Moment) -> Tensor:
+        kind, level = self._corruption()
+        likelihood = self.network_.likelihood
+        if isinstance(likelihood, Table) and kind is not None:
+            return hidden(x, likelihood.columns, moment.generator, level)
+        return _corrupted(super()._seen(x, moment), kind, level, moment.generator)
 
     def _outputs(self, x: Tensor) -> Tensor:
         kind, k = self._sparsity()

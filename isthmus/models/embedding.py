@@ -128,7 +128,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _fit_stored(self, format: Format, stored: Tensor, y: Any = None) -> Self:
         """Learn from items already in the stored view of a fitted format."""
         self.format_ = format
-        self.n_features_in_ = format.spec.size
+        self.n_features_in_ = format.n_features
         self._learn(stored, y)
         self.history_["data"] = data_hash(stored)
         return self
@@ -148,11 +148,11 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """The stored view, of a format fitted to X; keeps what scikit-learn asks an estimator to keep of its input."""
         made = self._format_for(X)
         stored = made.fit_tensor(X)
-        if made.spec.kind == "vector":
+        if made.spec.kind == "vector" and (hasattr(X, "__array__") or isinstance(X, (list, tuple))):
             self._compare(X, reset=True)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        self.n_features_in_ = made.spec.size
+        self.n_features_in_ = made.n_features
         self.format_ = made
         return stored
 
@@ -188,7 +188,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         DataError, FormatError : the items are not what was learned
         sklearn.exceptions.NotFittedError : before ``fit``
         """
-        return self._in_blocks(self._encode_stored, self._stored(X)).numpy()
+        check_is_fitted(self, "format_")
+        self._require_width(X)
+        pieces = [self._in_blocks(self._encode_stored, self.format_.require(s)) for s in self.format_.pieces(X)]
+        return torch.cat(pieces).numpy()
 
     def decode(self, Z: Any) -> Any:
         """Codes to items in the user's own form: the mode of the likelihood, rounded and clipped to the items' dtype.
@@ -219,7 +222,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def sample(self, n: int = 1, seed: int = 0) -> Any:
         """New items: codes drawn from ``prior_``, decoded, in the user's own form.
 
-        Each item is the likelihood's mean at its code. ``prior_.describe()`` says which prior it is; it is logged too.
+        Each item is the likelihood's mean at its code, of a table a draw. ``prior_.describe()`` says which prior it is;
+        it is logged too.
 
         Parameters
         ----------
@@ -235,6 +239,11 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise SettingError(f"n={n!r}: expected how many items to draw, a whole number from 1")
         LOG.info("sampling %d codes from the prior: %s", n, self.prior_.describe())
         codes = torch.from_numpy(self.prior_.sample(int(n), seed))
+        if self.format_.spec.columns:  # the likeliest level of a choice would be the same one nearly always
+            params = self._in_blocks(self._decode, codes)
+            with torch.no_grad():
+                drawn = self.likelihood_.cpu().sample(params, torch.Generator().manual_seed(seed))
+            return self.format_.from_tensor(self.format_.unscale(drawn))
         return self.format_.from_tensor(self.format_.unscale(self._in_blocks(self._mean, codes)))
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -298,10 +307,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _mean_error(self, stored: Tensor, codes: Tensor) -> float:
         """Mean of ||x - x~||^2 over items, from codes that may be the beginnings of whole ones."""
-        means = self._in_blocks(self._mean, codes)
+        means = self._in_blocks(self._linear_mean, codes)
         total = 0.0
         for start in range(0, len(stored), 4096):
-            x = self.format_.scale(stored[start : start + 4096])
+            x = self.format_.linear(self.format_.scale(stored[start : start + 4096]))
             total += float(metrics.squared_error(x, means[start : start + 4096]).sum())
         return total / len(stored)
 
@@ -373,7 +382,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             model.prior_ = priors.prior_from_json(learned["prior"], saved)
             model._restore(learned["own"], own)
             lengths = (model.prior_.latent_dim_, model.n_features_in_)
-            if lengths != (model.latent_dim_, model.format_.spec.size):
+            if lengths != (model.latent_dim_, model.format_.n_features):
                 raise ValueError("the prior, the format and the lengths of codes and items do not go together")
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, (DamagedFileError, SettingError)):
@@ -407,9 +416,12 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _stored(self, X: Any) -> Tensor:
         """Items to their stored view, checked against what was learned."""
         check_is_fitted(self, "format_")
+        self._require_width(X)
+        return self.format_.require(self.format_.to_tensor(X))
+
+    def _require_width(self, X: Any) -> None:
         if self.format_.spec.kind == "vector" and getattr(X, "ndim", 0) == 2:
             self._compare(X, reset=False)
-        return self.format_.require(self.format_.to_tensor(X))
 
     def _compare(self, X: Any, reset: bool) -> None:
         """Number and names of columns as scikit-learn learns and checks them."""
@@ -442,6 +454,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _mean(self, z: Tensor) -> Tensor:
         return self.likelihood_.mean(self._decode(z))
+
+    def _linear_mean(self, z: Tensor) -> Tensor:
+        """The means in the view in which errors are measured."""
+        return self.format_.linear_mean(self.likelihood_, self._decode(z))
 
     def _in_blocks(self, function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """``function`` over blocks of exactly BLOCK rows, the last one padded: every row sees the same arithmetic."""

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from isthmus import priors
 from isthmus.errors import IsthmusWarning, SettingError
-from isthmus.likelihoods import Likelihood, likelihood_of
+from isthmus.likelihoods import Likelihood, Table, likelihood_of
 from isthmus.metrics import knee
 from isthmus.models.embedding import Embedding, require_switch, seed_from
 from isthmus.networks import network_for
 from isthmus.networks.coder import Coder
+from isthmus.networks.table import hidden
 from isthmus.training.device import device_of, reproducible
 from isthmus.training.engine import Moment
 from isthmus.training.recipe import fit_network, split
@@ -30,6 +31,8 @@ __all__ = ["Neural"]
 
 DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
+HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
+CODES = 50_000  # of which a prior is fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
 
 
@@ -100,16 +103,34 @@ class Neural(Embedding):
             checkpoint=self.checkpoint,
             settings=settings,
         )
+        if isinstance(self.likelihood_, Table):
+            self._measure_doubt(self.likelihood_, stored, seed)
         if self.latent_dim == "auto":
             self._read_knee(stored, seed)
         self.prior_ = self._fitted_prior(stored)
+
+    def _seen(self, x: Tensor, moment: Moment) -> Tensor:
+        """What the encoder is shown of a batch: of a table, not all, so that it learns to do without."""
+        likelihood = self.network_.likelihood
+        return hidden(x, likelihood.columns, moment.generator) if isinstance(likelihood, Table) else x
+
+    def _measure_doubt(self, likelihood: Table, stored: Tensor, seed: int) -> None:
+        """How far numbers lie from what was said of them where they were hidden, on held-out rows."""
+        rows = split(len(stored), seed)[1]
+        watched = stored[rows] if len(rows) else stored[:SOME]
+        x = self.format_.scale(watched)
+        seen = hidden(x, likelihood.columns.cpu(), torch.Generator().manual_seed(seed), HIDDEN)
+        told = self._in_blocks(lambda part: likelihood.mean(self._decode(self._encode(part))), seen)
+        apart = (told - x).square().masked_fill(~seen.isnan(), torch.nan)[:, likelihood.numbers]
+        likelihood.doubt.copy_(torch.nan_to_num(apart.nanmean(0), nan=1.0))
 
     def _fitted_prior(self, stored: Tensor) -> priors.Prior:
         """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""
         if isinstance(self._prior(), priors.StandardNormal):  # knows all without looking
             return self._prior().fit(np.zeros((1, self.latent_dim_), np.float32))
+        some = stored[:: max(len(stored) // CODES, 1)]
         try:
-            return self._prior().fit(self._in_blocks(self._encode_stored, stored).numpy())
+            return self._prior().fit(self._in_blocks(self._encode_stored, some).numpy())
         except KeyboardInterrupt:
             warnings.warn(
                 "interrupted while the prior was fitted: sample() draws from a Gaussian fitted to some of the codes",
@@ -132,8 +153,10 @@ class Neural(Embedding):
         watched = stored[held_out] if len(held_out) else stored
         codes = self._in_blocks(self._encode_stored, watched)
         errors = np.array([self._mean_error(watched, codes[:, :k]) for k in range(1, self.latent_dim_ + 1)])
-        mean = self.format_.scale(stored[learned_from]).double().mean(0)
-        nothing = float((self.format_.scale(watched) - mean).square().flatten(1).sum(1).mean())
+        some = learned_from[:: max(len(learned_from) // CODES, 1)]
+        mean = self.format_.linear(self.format_.scale(stored[some])).double().nanmean(0)
+        apart = self.format_.linear(self.format_.scale(watched)) - mean
+        nothing = float(apart.square().flatten(1).nansum(1).mean())
         self.history_["error_curve"] = errors.tolist()
         self.latent_dim_ = knee(errors, nothing)
 

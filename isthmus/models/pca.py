@@ -22,6 +22,7 @@ from isthmus import priors
 from isthmus.errors import DataError, SettingError
 from isthmus.formats.base import Format
 from isthmus.formats.series import SeriesFormat
+from isthmus.formats.tables import TableFormat
 from isthmus.formats.vectors import VectorFormat
 from isthmus.likelihoods import Gaussian
 from isthmus.metrics import knee
@@ -101,7 +102,7 @@ class PCA(Embedding):
                 self.n_samples_, self._moments = 0, None
             else:
                 stored = self._stored(X)
-            _require_narrow(stored)
+            _require_narrow(self.format_.spec.size)
             count, mean, scatter = _mean_and_scatter(self.format_, stored)
             if self._moments is not None:
                 mean_before, scatter_before = self._moments
@@ -128,16 +129,20 @@ class PCA(Embedding):
         made = super()._format_for(X)
         if not isinstance(self.format, Format) and isinstance(made, (VectorFormat, SeriesFormat)):
             return type(made)(scale="centre")
+        if isinstance(made, TableFormat):
+            return TableFormat(made.kinds, view="linear")
         return made
 
     def _learn(self, stored: Tensor, y: Any) -> None:
         self.n_samples_, self._moments = len(stored), None
-        if len(stored) >= stored[0].numel():
-            _require_narrow(stored)
+        size = self.format_.spec.size
+        if len(stored) >= size:
+            _require_narrow(size)
             _, mean, scatter = _mean_and_scatter(self.format_, stored)
-            self._settle(_from_covariance(mean, scatter, self.n_samples_, self._wanted(stored[0].numel())))
+            self._settle(_from_covariance(mean, scatter, self.n_samples_, self._wanted(size)))
         else:
-            self._settle(_from_data(self.format_.scale(stored).flatten(1).double().numpy()))
+            x = self.format_.scale(stored[:])  # fewer rows than elements: small, wherever they lie
+            self._settle(_from_data(torch.nan_to_num(x).flatten(1).double().numpy()))
 
     def _wanted(self, dimensions: int) -> int:
         """How many components to work out."""
@@ -206,7 +211,7 @@ class PCA(Embedding):
     def mean_(self) -> np.ndarray:
         """Mean item, flattened, in the user's unit (for images: pixels in [0, 1])."""
         mean = self._spectrum.mean
-        if self.format_.spec.kind == "image":
+        if self.format_.spec.kind in ("image", "table"):
             return mean
         shaped = torch.from_numpy(mean).reshape(1, *self.format_.spec.shape)
         return self.format_.unscale(shaped).flatten().numpy()
@@ -229,7 +234,32 @@ class PCA(Embedding):
 
     def _encode(self, x: Tensor) -> Tensor:
         mean, forward, _ = self._matrices()
-        return (x.flatten(1) - mean) @ forward
+        if self.format_.spec.kind != "table":
+            return (x.flatten(1) - mean) @ forward
+        whole = (torch.nan_to_num(x) - mean) @ forward
+        holes = x.isnan().any(1, keepdim=True)
+        return torch.where(holes, self._from_what_is_there(x)[0], whole)
+
+    def _from_what_is_there(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (B, D) with holes, NaN: codes (B, K) float32, and log p of what is there (B,) float64.
+
+        The posterior mean of probabilistic PCA given the elements that are there (Tipping & Bishop 1999, section 4).
+        """
+        spectrum, k, noise = self._spectrum, self.latent_dim_, self.noise_variance_
+        there = ~x.isnan()
+        apart = torch.nan_to_num(x.double() - torch.from_numpy(spectrum.mean))
+        lines = torch.from_numpy(spectrum.components[:k])  # (K, D)
+        variances = torch.from_numpy(np.maximum(spectrum.variances[:k] - noise, 1e-9 * noise))
+        crossed = torch.einsum("bd,kd,ld->bkl", there.double(), lines, lines)
+        precision = crossed / noise + torch.diag(1 / variances)  # of the posterior, (B, K, K)
+        along = apart @ lines.T / noise
+        z = torch.linalg.solve(precision, along)
+        count = there.sum(1)
+        log_determinant = torch.linalg.slogdet(precision)[1] + variances.log().sum() + count * math.log(noise)
+        distance = apart.square().sum(1) / noise - (along * z).sum(1)
+        log_p = -0.5 * (count * math.log(2 * math.pi) + log_determinant + distance)
+        spread = np.sqrt(np.maximum(spectrum.variances[:k], 1e-30)) if self.whiten else np.ones(k)
+        return (z / torch.from_numpy(spread)).float(), log_p
 
     def _decode(self, z: Tensor) -> Tensor:
         mean, _, backward = self._matrices()
@@ -245,6 +275,8 @@ class PCA(Embedding):
 
     def _log_likelihood(self, x: Tensor) -> Tensor:
         """Tipping & Bishop 1999, eq. 4: the density of a Gaussian whose covariance is W W' + sigma^2 I."""
+        if self.format_.spec.kind == "table":
+            return self._from_what_is_there(x)[1]
         spectrum, k = self._spectrum, self.latent_dim_
         noise = self.noise_variance_
         apart = x.flatten(1).double() - torch.from_numpy(spectrum.mean)
@@ -289,8 +321,7 @@ def _gaussian(variances: np.ndarray) -> priors.Gaussian:
     return prior
 
 
-def _require_narrow(stored: Tensor) -> None:
-    size = stored[0].numel()
+def _require_narrow(size: int) -> None:
     if size > WIDEST:
         raise DataError(
             f"items of {size} elements would need a covariance of that side squared; at most {WIDEST} are taken. "
@@ -304,7 +335,7 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
     Products run in float32 where the stored values are that short, about a provisional mean so that little cancels;
     pieces add up in float64.
     """
-    size = stored[0].numel()
+    size = format.spec.size
     rows = max(min(PIECE // size, -(-len(stored) // SHARES)), 1)
     wide = stored.dtype in (torch.float64, torch.int64)
     # Where all that scaling does is to subtract, it can be done to the mean: the items are read as they lie.
@@ -313,7 +344,8 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
         offset = format.scaling_.offset
 
     def read(some: Tensor) -> Tensor:
-        return (some if offset is not None else format.scale(some)).flatten(1)
+        x = (some if offset is not None else format.scale(some)).flatten(1)
+        return torch.nan_to_num(x) if format.spec.kind == "table" else x  # in a hole stands the mean, which is 0 there
 
     first = read(stored[:1000])
     shift = first.mean(0)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from isthmus import priors
 from isthmus.errors import SettingError
-from isthmus.likelihoods import Gaussian, Likelihood
+from isthmus.likelihoods import Gaussian, Likelihood, Table
 from isthmus.models.embedding import BLOCK
 from isthmus.models.neural import Neural
 from isthmus.training.engine import Moment
@@ -131,12 +131,14 @@ class VAE(Neural):
         chosen = super()._chosen_likelihood()
         if self.likelihood is None and isinstance(chosen, Gaussian):
             return Gaussian("learned")  # a unit variance would drown small errors in noise, and collapse the latents
+        if self.likelihood is None and isinstance(chosen, Table):
+            return Table.of(self.format_.spec.columns, "learned")
         return chosen
 
     def _loss(self, x: Tensor, moment: Moment) -> Tensor:
         network = self.network_
         x = network.likelihood.targets(x, moment.generator)
-        mean, log_variance = self._posterior(x)  # (B, K) each
+        mean, log_variance = self._posterior(self._seen(x, moment))  # (B, K) each
         noise = torch.randn(mean.shape, generator=moment.generator, device=mean.device)
         kept = network.draw_kept(len(x), moment.progress, moment.generator)
         params = network.decode(mean + (0.5 * log_variance).exp() * noise, kept)

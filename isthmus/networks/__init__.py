@@ -15,6 +15,7 @@ from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
 from isthmus.networks.conv import ConvDecoder, ConvEncoder, grid_of
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
+from isthmus.networks.table import TableDecoder, TableEncoder
 
 __all__ = ["decoder_of", "encoder_of", "multiply_adds", "network_for"]
 
@@ -32,8 +33,8 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     latent_dim : length of a code; the narrowest hidden layer is never narrower
     n_items : items to learn from; few items get narrow layers
     size : "small", "base" or "large": 1/2, 1 or 2 times every width of the formula
-    network : "auto" (conv for images and series of at least 4 a side, else mlp), "linear", "mlp", "conv", or the
-        widths of the hidden layers of an MLP as a tuple
+    network : "auto" (table for tables, conv for images and series of at least 4 a side, else mlp), "linear", "mlp",
+        "conv", or the widths of the hidden layers of an MLP as a tuple
 
     The formulas, D being the elements of an item:
 
@@ -42,6 +43,8 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     - conv: patches of p a side, p = sqrt(h w) / 8 rounded up (t / 64 for series), so that the grid has about 64 cells;
       cells of W = twice the elements of a patch, a multiple of 16 between 32 and 128; 2 residual blocks each way;
       a dense layer of 256 or 4 latent_dim, whichever is more.
+    - table: H = 64 sqrt(E), E being the elements of a row, between 64 and 512, and no more than 8 sqrt(n_items) but at
+      least 32; two residual blocks each way.
 
     Raises
     ------
@@ -50,6 +53,8 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     if size not in SIZES:
         raise SettingError(f"size={size!r}: expected one of {', '.join(map(repr, SIZES))}")
     factor = SIZES[size]
+    if spec.columns:
+        return _table_plan(spec, latent_dim, n_items, factor, network)
     if isinstance(network, (tuple, list)):
         if not all(isinstance(width, int) and not isinstance(width, bool) and width >= 1 for width in network):
             raise SettingError(
@@ -74,6 +79,16 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     return {"kind": "mlp", "widths": [max(first, latent_dim), max(first // 2, latent_dim, 16)]}
 
 
+def _table_plan(spec: Spec, latent_dim: int, n_items: int, factor: float, network: Any) -> Plan:
+    if network == "linear":
+        return {"kind": "table", "width": 0, "blocks": 0}
+    if network != "auto":
+        raise SettingError(f"network={network!r}: tables take 'auto', 'linear', or a pair (encoder, decoder) of torch "
+                           "modules")  # fmt: skip
+    width = max(min(max(64 * math.sqrt(spec.size), 64), 512, 8 * math.sqrt(n_items)), 32) * factor
+    return {"kind": "table", "width": max(_round_to(width, 8), latent_dim), "blocks": 2}
+
+
 def _conv_plan(channels: int, sides: tuple[int, ...], latent_dim: int, factor: float) -> Plan:
     patch = math.ceil(math.sqrt(math.prod(sides)) / 8) if len(sides) == 2 else math.ceil(sides[0] / 64)
     patch = max(min(patch, min(sides) // 2), 1)
@@ -89,13 +104,18 @@ def _conv_plan(channels: int, sides: tuple[int, ...], latent_dim: int, factor: f
 
 def encoder_of(plan: Plan, spec: Spec, outputs: int) -> nn.Module:
     """(B, D...) scaled -> (B, outputs)."""
+    if plan["kind"] == "table":
+        return TableEncoder(spec.columns, plan["width"], plan["blocks"], outputs)
     if plan["kind"] == "mlp":
         return MLPEncoder(spec.shape, plan["widths"], outputs)
     return ConvEncoder(spec.shape, plan["patch"], plan["width"], plan["blocks"], plan["hidden"], outputs)
 
 
-def decoder_of(plan: Plan, spec: Spec, inputs: int, n_params: int) -> nn.Module:
-    """(B, inputs) -> (B, n_params, D...)."""
+def decoder_of(plan: Plan, spec: Spec, inputs: int, outputs: tuple[int, ...]) -> nn.Module:
+    """(B, inputs) -> (B, P, D...); ``outputs`` is (P, D...)."""
+    n_params = outputs[0]
+    if plan["kind"] == "table":
+        return TableDecoder(inputs, plan["width"], plan["blocks"], outputs[1])
     if plan["kind"] == "mlp":
         return MLPDecoder(inputs, plan["widths"], spec.shape, n_params)
     return ConvDecoder(inputs, plan["patch"], plan["width"], plan["blocks"], plan["hidden"], spec.shape, n_params)

@@ -45,10 +45,12 @@ class Coder(nn.Module):
     ) -> Coder:
         """The module that a plan of ``network_for`` describes; ``codes`` is C."""
         encoder = encoder_of(plan, spec, codes * latent_dim)
+        outputs = likelihood.outputs(spec.shape)
         if not ordered:
-            return cls(encoder, decoder_of(plan, spec, latent_dim, likelihood.n_params), likelihood, latent_dim)
-        decoder = decoder_of(plan, spec, 2 * latent_dim, likelihood.n_params)
-        encoder = WithLine(encoder, spec.shape, codes * latent_dim)
+            return cls(encoder, decoder_of(plan, spec, latent_dim, outputs), likelihood, latent_dim)
+        decoder = decoder_of(plan, spec, 2 * latent_dim, outputs)
+        if plan["kind"] != "table":  # whose choices lie on no line
+            encoder = WithLine(encoder, spec.shape, codes * latent_dim)
         return cls(encoder, Nested(decoder, latent_dim), likelihood, latent_dim)
 
     @classmethod
@@ -62,7 +64,7 @@ class Coder(nn.Module):
         encoder, decoder = (copy.deepcopy(module) for module in pair)
         for word, module, given, wanted in (
             ("encoder", encoder, spec.shape, (codes * latent_dim,)),
-            ("decoder", decoder, (latent_dim,), (likelihood.n_params, *spec.shape)),
+            ("decoder", decoder, (latent_dim,), likelihood.outputs(spec.shape)),
         ):
             try:
                 with torch.no_grad():
@@ -109,7 +111,7 @@ class Coder(nn.Module):
         if kept is None or not isinstance(self.decoder, Nested):
             return losses
         with torch.no_grad():
-            squared = (self.likelihood.mean(params) - x).flatten(1).square().sum(1).float()
+            squared = self.likelihood.squared_error(params, x)
         return self.decoder.weigh(losses, kept, squared)
 
 

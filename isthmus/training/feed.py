@@ -6,7 +6,6 @@ A feed is anything with ``n_items`` and ``batches(epoch, size)``; the engine kno
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -15,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.formats.rows import MEMORY_SHARE, Rows, memory_limit
+
 __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "seed_of"]
 
-SHARE = 0.5  # of the device's memory that items may take and still be resident
+SHARE = MEMORY_SHARE  # of the device's memory that items may take and still be resident
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
 WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
 HASHED = 2**24  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
@@ -38,14 +39,15 @@ class Feed(Protocol):
 
 
 def feed_for(
-    stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+    stored: Tensor | Rows, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
 ) -> ResidentFeed | StreamedFeed:
-    """Resident where the items take at most half of the device's memory, else streamed.
+    """Resident where the items take at most half of the device's memory, else streamed; rows in a file always are.
 
     A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
     """
-    size = stored.numel() * stored.element_size()
-    return (ResidentFeed if size <= SHARE * memory_of(device) else StreamedFeed)(stored, rows, scale, device, seed)
+    if isinstance(stored, Rows) or stored.numel() * stored.element_size() > SHARE * memory_of(device):
+        return StreamedFeed(stored, rows, scale, device, seed)
+    return ResidentFeed(stored, rows, scale, device, seed)
 
 
 class ResidentFeed:
@@ -78,21 +80,23 @@ class ResidentFeed:
 
 
 class StreamedFeed:
-    """Reads items from wherever the system keeps them, a mapped file for example, a window ahead of their use.
+    """Reads items from wherever they are kept, ``Rows`` or a mapped file for example, a window ahead of their use.
 
     Blocks of neighbouring items come in an order of their own each epoch; those of a window are shuffled together. At
     most three windows are in memory, whatever the size of the data. Parameters as in ResidentFeed.
     """
 
     def __init__(
-        self, stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+        self, stored: Tensor | Rows, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
     ) -> None:
-        self.stored = stored.numpy()  # NumPy copies in one thread, and leaves the others to the training
+        # NumPy copies in one thread, and leaves the others to the training.
+        self.stored = stored if isinstance(stored, Rows) else stored.numpy()
         self.rows = rows.numpy()
         self.scale = scale
         self.device = device
         self.seed = seed
         self.n_items = len(rows)
+        self.dtype = stored[:0].numpy().dtype
         self.in_block = max(BLOCK // max(stored[0].numel() * stored.element_size(), 1), 1)
 
     def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
@@ -112,7 +116,7 @@ class StreamedFeed:
         for first in range(0, len(blocks), WINDOW):
             some = [self.rows[b * self.in_block : (b + 1) * self.in_block] for b in blocks[first : first + WINDOW]]
             places = random.permutation(sum(map(len, some)))
-            items = np.empty((len(places), *self.stored.shape[1:]), self.stored.dtype)
+            items = np.empty((len(places), *self.stored.shape[1:]), self.dtype)
             for rows, here in zip(some, np.split(places, np.cumsum([len(rows) for rows in some])[:-1]), strict=True):
                 items[here] = self.stored[rows]
             yield torch.from_numpy(items)
@@ -132,21 +136,20 @@ def memory_of(device: torch.device) -> float:
     """Bytes of memory that the device has; without bound where the system does not say."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
+    return memory_limit()
 
 
-def data_hash(stored: Tensor) -> str:
-    """Names a stored view, so that the items that a model was fitted to are recognised.
+def data_hash(stored: Tensor | Rows) -> str:
+    """Names a stored view, so that the items that a model was fitted to are recognised; ``Rows`` as their tensor.
 
     Of more than 16 MiB, items spread evenly over the data are read, so that a large file is not read once more.
     """
     in_item = max(stored[0].numel() * stored.element_size(), 1) if len(stored) else 1
     step = max(-(-len(stored) * in_item // HASHED), 1)
     digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
-    digest.update(stored[::step].contiguous().flatten().view(torch.uint8).numpy().data)
+    stride = max(BLOCK // in_item, 1) * step  # items that are passed over or read at a time
+    for start in range(0, len(stored), stride):
+        digest.update(stored[start : start + stride : step].contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

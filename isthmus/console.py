@@ -1,0 +1,369 @@
+"""What the commands share: arguments and options, reading, writing, printing."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isthmus.errors import DataError, FileError
+
+__all__ = [
+    "answer",
+    "array_of",
+    "as_json",
+    "assignments",
+    "coded",
+    "columns_of",
+    "count",
+    "data",
+    "delimiter_option",
+    "encoding_option",
+    "is_source",
+    "key_option",
+    "kinds_option",
+    "labels_of",
+    "model_argument",
+    "model_of",
+    "number_or_auto",
+    "require_apart",
+    "require_place",
+    "say",
+    "seed_option",
+    "stream_out",
+    "table_ending",
+    "writes",
+]
+
+Command = Callable[..., Any]
+ROWS_A_PART = 2**20  # rows of one file of a folder of codes
+
+
+def number_or_auto(context: click.Context, parameter: click.Parameter, value: str | None) -> int | str | None:
+    """A whole number as such; "auto" as it is."""
+    if value is not None and value != "auto" and not re.fullmatch(r"[0-9]+", value):
+        raise click.BadParameter(f"{value!r} is neither a whole number nor auto.")
+    return value if value in (None, "auto") else int(value)
+
+
+def assignments(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE for each."""
+    found = {}
+    for name, equals, text in (value.partition("=") for value in values):
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{name + equals + text!r} is not of the form NAME=VALUE.")
+        found[name] = value_of(text)
+    return found
+
+
+def value_of(text: str) -> Any:
+    """A value as JSON or Python writes it: 3, true, None, ["topk", 8], ('topk', 8); any other text as it is."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return text
+
+
+def kinds_given(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """COLUMN=KIND for each; a column may be called anything."""
+    pairs = [value.rpartition("=") for value in values]
+    for name, equals, kind in pairs:
+        if not equals or not name:
+            raise click.BadParameter(f"{name + equals + kind!r} is not of the form COLUMN=KIND.")
+    return {name: kind for name, _, kind in pairs}
+
+
+model_argument = click.argument("model", metavar="MODEL")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="NUMBER",
+                           help="Decides everything random; 0 unless it is given.", show_default=False)  # fmt: skip
+key_option = click.option("--key", metavar="NAME", help="Which array of an .npz file.")
+skip_option = click.option("--skip-corrupt", is_flag=True, help="Leave out pictures that cannot be decoded.")
+delimiter_option = click.option("--delimiter", metavar="CHARACTER", help="Of a CSV, one character.  [default: found]")
+encoding_option = click.option("--encoding", metavar="NAME", help="Of a CSV, such as latin-1.  [default: UTF-8]")
+kinds_option = click.option("--kind", "kinds", callback=kinds_given, multiple=True, metavar="COLUMN=KIND",
+                            help="What a column of a table holds: continuous, integer, boolean, category, ordinal, "
+                            "datetime, duration, text, identifier, ignore; may repeat.")  # fmt: skip
+
+
+def data(command: Command) -> Command:
+    """The arguments and options of a command that reads items, which it gets as ``items`` and ``read``.
+
+    ``read`` gives the items of a path, read with these options.
+    """
+
+    @click.argument("items", metavar="DATA...", nargs=-1, required=True)
+    @key_option
+    @delimiter_option
+    @encoding_option
+    @skip_option
+    @functools.wraps(command)
+    def wrapped(items: tuple[str, ...], key: str | None, delimiter: str | None, encoding: str | None,
+                **given: Any) -> Any:  # fmt: skip
+        def read(path: Any, what: str = "DATA") -> Any:
+            return items_of(path, key, what, delimiter, encoding)
+
+        return command(items=items[0] if len(items) == 1 else items, read=read, **given)
+
+    return wrapped
+
+
+def writes(command: Command) -> Command:
+    """The options of a command that writes items. It returns them, and what else there is to tell, as a dict.
+
+    ``columns`` in there are names for the columns of a table.
+    """
+
+    @click.option("-o", "--output", default="-", show_default=True, metavar="PATH",
+                  help="An .npy, .npz, .csv, .tsv, .parquet, .feather or .jsonl file, a folder for pictures, or - "
+                  "(.npy, or CSV of a table).")  # fmt: skip
+    @click.option("--overwrite", is_flag=True, help="Write into a folder that already holds something.")
+    @as_json
+    @functools.wraps(command)
+    def wrapped(output: str, overwrite: bool, as_json: bool, **given: Any) -> None:  # fmt: skip
+        from isthmus.formats.files import write
+        from isthmus.formats.frames import is_table
+
+        if output == "-" and as_json:
+            raise click.UsageError("--json prints on standard output, where the result goes: name a file with -o.")
+        require_apart(output, *(given.get(name) for name in ("model", "items", "codes")))
+        if "output" in inspect.signature(command).parameters:  # it may write what does not fit in memory by itself
+            given["output"] = output
+        result, told = command(**given)
+        if result is None:
+            shape, dtype = [told.pop("rows"), told.pop("columns")], "table"
+        elif is_table(result):
+            shape, dtype = write_tables(output, result), "table"
+            told.pop("columns", None)
+        else:
+            write(output, result, columns=told.pop("columns", None), overwrite=overwrite)
+            shape, dtype = list(getattr(result, "shape", [len(result)])), str(getattr(result, "dtype", "pictures"))
+        if as_json:
+            answer({"output": output, "shape": shape, "dtype": dtype} | told, "", True)
+        say(f"wrote {output}: {' x '.join(map(str, shape))} {dtype}")
+
+    return wrapped
+
+
+def say(text: str) -> None:
+    """A message for people, on standard error."""
+    click.echo(f"isthmus: {text}", err=True)
+
+
+def answer(value: Any, as_text: str, wants_json: bool) -> None:
+    """The result, on standard output: JSON for programs, text for people."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, default=str) if wants_json else as_text)
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: NumPy's numbers as Python's, NaN and infinity as null."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def items_of(path: Any, key: str | None, what: str = "DATA", delimiter: str | None = None,
+             encoding: str | None = None) -> Any:  # fmt: skip
+    """An array, a table that is read when it is asked for, or a list of picture files. One standard input feeds one
+    argument. Several paths are the parts of one table, or pictures.
+    """
+    from isthmus.formats.files import read
+    from isthmus.formats.frames import is_table, source_of
+    from isthmus.formats.picture_folders import image_files
+
+    if not isinstance(path, str):
+        paths = list(path)
+        if all(map(is_table, paths)):
+            return source_of(paths, delimiter=delimiter, encoding=encoding)
+        if any(map(is_table, paths)) or any(Path(one).suffix in (".npy", ".npz") for one in paths):
+            raise click.UsageError(f"several {what} must be the parts of one table, or pictures; arrays go one by one.")
+        return [Path(one) for one in paths]
+    if path == "-":
+        path = kept_input(what)
+    if is_table(path) and key is not None:
+        raise click.UsageError(f"--key is for .npz files, and {path} is none: leave the key out.")
+    if is_table(path) and (delimiter is not None or encoding is not None or not numbers_without_names(path)):
+        return source_of(path, delimiter=delimiter, encoding=encoding)
+    if delimiter is not None or encoding is not None:
+        raise click.UsageError("--delimiter and --encoding are for CSV files.")
+    items = read(path, key=key)
+    return image_files(items) if isinstance(items, Path) else items
+
+
+def array_of(path: str, key: str | None, what: str) -> Any:
+    """An array, whatever names its columns have."""
+    from isthmus.formats.files import read
+
+    return read(kept_input(what) if path == "-" else path, key=key)
+
+
+def kept_input(what: str) -> str:
+    """Standard input as a file for as long as the command runs, for tables are read more than once."""
+    import shutil
+    import tempfile
+
+    context = click.get_current_context()
+    if context.meta.setdefault("isthmus.stdin", what) != what:
+        raise click.UsageError(f"standard input cannot be both {context.meta['isthmus.stdin']} and {what}.")
+    if sys.stdin.isatty():
+        raise click.UsageError(f"{what} is -, but standard input is a terminal: send a file or a pipe to it.")
+    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="isthmus-"))
+    place = Path(folder) / "standard input"
+    with open(place, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    with open(place, "rb") as file:
+        magic = file.read(6)
+    known = {b"\x93NUMPY": ".npy", b"PK": ".npz", b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz"}
+    ending = next((ending for start, ending in known.items() if magic.startswith(start)), ".csv")
+    return str(place.rename(place.with_name(place.name + ending)))
+
+
+def numbers_without_names(path: str) -> bool:
+    """Whether a file of text has no names of columns: then it is an array of numbers, and needs no tables."""
+    from isthmus.formats.files import first_row_is_numbers
+
+    return Path(path).is_file() and first_row_is_numbers(path)
+
+
+def table_of(result: Any) -> list[Any]:
+    """A frame as Arrow tables."""
+    import pyarrow
+
+    from isthmus.formats.frames import source_of
+
+    return [pyarrow.Table.from_batches([batch]) for batch in source_of(result).batches()]
+
+
+def write_tables(output: str, result: Any) -> list[int]:
+    """Write a frame as a file; - is CSV on standard output. Returns rows and columns."""
+    from isthmus.formats.frames import source_of, write_table
+
+    source = source_of(result)
+    pieces = table_of(source)
+    if output == "-":
+        import pyarrow.csv
+
+        for number, piece in enumerate(pieces):
+            pyarrow.csv.write_csv(piece, sys.stdout.buffer, pyarrow.csv.WriteOptions(include_header=not number))
+    else:
+        write_table(output, pieces)
+    return [source.count(), len(source.schema)]
+
+
+def labels_of(path: str | None, source: Any, items: Any, skip_corrupt: bool) -> Any:
+    """(n,) labels from a file, or from the subfolders of a folder of pictures; None where there are none."""
+    from isthmus.formats.picture_folders import folder_labels
+
+    if path is None:
+        pictures = isinstance(source, str) and isinstance(items, list) and Path(source).is_dir()
+        return folder_labels(source) if pictures and not skip_corrupt else None
+    labels = array_of(path, None, "--labels")
+    labels = labels[:, 0] if getattr(labels, "ndim", 0) == 2 and labels.shape[1] == 1 else labels
+    if getattr(labels, "shape", None) != (count(items),):
+        raise DataError(f"{path} does not hold one label for each of the {count(items)} items")
+    return labels
+
+
+def count(items: Any) -> int:
+    """How many items there are; none in an array without axes."""
+    return len(items) if getattr(items, "ndim", 1) else 0
+
+
+def is_source(items: Any) -> bool:
+    """Whether it is a table that is read when it is asked for."""
+    return hasattr(items, "subset")
+
+
+def model_of(path: str, skip_corrupt: bool = False) -> Any:
+    """The saved model."""
+    from isthmus.models import load
+
+    model = load(path)
+    if skip_corrupt and hasattr(model.format_, "skip_corrupt"):
+        model.format_.skip_corrupt = True
+    return model
+
+
+def columns_of(model: Any) -> dict[str, Any]:
+    """Names of the columns that the model learned from, where they had names."""
+    return {"columns": getattr(getattr(model.format_, "origin_", None), "columns", None)}
+
+
+def require_apart(output: str, *inputs: Any) -> None:
+    """A usage error where the output would take the place of what is read."""
+    for path in [path for some in inputs for path in (some if isinstance(some, tuple) else (some,))]:
+        if path is not None and Path(output).exists() and Path(path).exists() and os.path.samefile(output, path):
+            raise click.UsageError(f"-o {output} is what is read, and would be lost. Name another file.")
+
+
+def require_place(path: str) -> None:
+    """FileError at once, rather than after minutes of training."""
+    folder = Path(path).resolve().parent
+    if Path(path).is_dir() or path in ("", "-"):
+        raise FileError(f"{path or repr(path)} is not the name of a file, such as model.isthmus")
+    if not folder.is_dir():
+        raise FileError(f"{path}: there is no folder {folder}. Make it first: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK):
+        raise FileError(f"{path}: no permission to write in {folder}")
+
+
+def coded(model: Any, source: Any, keep: list[str]) -> Any:
+    """Arrow tables of the columns to keep and the codes, piece by piece."""
+    import pyarrow
+
+    for batch in source.batches():
+        piece = pyarrow.Table.from_batches([batch])
+        if missing := [name for name in keep if name not in piece.column_names]:
+            raise click.UsageError(f"--keep names {missing[0]!r}, which the table does not have.")
+        codes = model.encode(piece)
+        columns = {name: piece[name] for name in keep} | {f"z{j}": column for j, column in enumerate(codes.T)}
+        yield pyarrow.table(columns)
+
+
+def table_ending(output: str) -> bool:
+    """Whether it is written as a table, or as a folder of such files."""
+    from isthmus.formats.frames import TABLE_ENDINGS
+
+    return output.endswith(("/", *TABLE_ENDINGS))
+
+
+def stream_out(output: str, pieces: Any) -> dict[str, Any]:
+    """Write tables as they come: one file, or in a folder files of about a million rows."""
+    from itertools import chain
+
+    from isthmus.formats.frames import write_table
+
+    first = next(pieces)
+    columns, pieces = first.num_columns, chain([first], pieces)
+    if not output.endswith("/"):
+        return {"rows": write_table(output, pieces), "columns": columns}
+    folder, number, total = Path(output), 0, 0
+    if folder.exists() and any(folder.iterdir()):
+        raise FileError(f"{output} holds something already: name a new folder, or empty it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in pieces:
+        rows = [first.num_rows]
+
+        def part(rows: list[int] = rows) -> Any:
+            while rows[0] < ROWS_A_PART and (piece := next(pieces, None)) is not None:
+                rows[0] += piece.num_rows
+                yield piece
+
+        total += write_table(folder / f"part-{number:05}.parquet", chain([first], part()))
+        number += 1
+    return {"rows": total, "columns": columns, "files": number}

@@ -1,0 +1,261 @@
+"""Where the columns of a table lie: in a stored row, among its elements, and in its linear view.
+
+Shapes: n rows; R bytes of a stored row; E elements of a row; F numbers of the linear view; L levels of a choice.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.formats.codes import BASE, FAR, MISSING, Code
+from isthmus.formats.columns import Choice, Text
+from isthmus.formats.quantities import Number
+
+__all__ = ["Guess", "Layout", "Lines"]
+
+STORES = {
+    "f8": torch.float64,
+    "i8": torch.int64,
+    "f4": torch.float32,
+    "i4": torch.int32,
+    "u1": torch.uint8,
+}  # widest first
+SHOWN = 8  # bytes of a text in the linear view
+EVENEST = 0.02  # a level's variance counts as at least so much in the linear view, so that rare levels do not explode
+
+
+class Guess(NamedTuple):
+    """What is said of every element of n rows: numbers as (means (n,), variance), choices as chances (n, L)."""
+
+    rows: int
+    numbers: dict[int, tuple[np.ndarray, float]]
+    chances: dict[int, np.ndarray]
+
+    def modes(self, first: int, elements: int) -> np.ndarray:
+        """(n, elements): means of numbers and likeliest levels; NaN for what is not known."""
+        out = np.full((self.rows, elements), np.nan)
+        for place in range(elements):
+            if first + place in self.numbers:
+                out[:, place] = self.numbers[first + place][0]
+            elif first + place in self.chances:
+                out[:, place] = self.chances[first + place].argmax(1)
+        return out
+
+
+class _Numbers(NamedTuple):
+    """The numbers of one stored dtype, k of them, as tensors (k,) float64."""
+
+    places: Tensor
+    elements: Tensor
+    centre: Tensor
+    spread_: Tensor
+    mean: Tensor
+    deviation: Tensor
+    heavy: Tensor  # numbers of those with heavy tails
+    spiked: Tensor  # numbers of those with a spike
+    spike: Tensor  # (spiked,)
+    chosen: Tensor  # (spiked,) elements of the choices
+
+    def spread(self, values: Tensor, store: str, out: Tensor) -> None:
+        if values.device != self.places.device:
+            return _Numbers(*(tensor.to(values.device) for tensor in self)).spread(values, store, out)
+        x = values.index_select(1, self.places)
+        missing = x.isnan() if store[0] == "f" else x == MISSING[store]
+        x = x.double()
+        y = (x - self.centre) / self.spread_
+        if len(self.heavy):
+            y[:, self.heavy] = y[:, self.heavy].asinh()
+        y = ((y - self.mean) / self.deviation).clamp_(-FAR, FAR).masked_fill_(missing, torch.nan)
+        if len(self.spiked):
+            at = x[:, self.spiked] == self.spike
+            y[:, self.spiked] = y[:, self.spiked].masked_fill(at, torch.nan)
+            out[:, self.chosen] = at.float().masked_fill_(missing[:, self.spiked], torch.nan)
+        out[:, self.elements] = y.float()
+        return None
+
+
+class _Choices(NamedTuple):
+    """The choices of one stored dtype, digit by digit: (k,) int64."""
+
+    places: Tensor
+    elements: Tensor
+    divide: Tensor  # 256 to the power of the digit's place
+    modulus: Tensor
+
+    def spread(self, values: Tensor, store: str, out: Tensor) -> None:
+        if values.device != self.places.device:
+            return _Choices(*(tensor.to(values.device) for tensor in self)).spread(values, store, out)
+        codes = values.index_select(1, self.places).long()
+        missing = codes == int(MISSING[store])
+        digits = codes.div(self.divide, rounding_mode="floor").remainder(self.modulus)
+        out[:, self.elements] = digits.float().masked_fill_(missing, torch.nan)
+        return None
+
+
+class _Group(NamedTuple):
+    store: str
+    bytes: slice
+    numbers: _Numbers | None
+    choices: _Choices | None
+
+
+class Layout(NamedTuple):
+    """Where columns lie: stored rows hold the widest dtypes first, elements are in the order of the columns."""
+
+    size: int  # bytes of a row
+    elements: int
+    places: list[slice]  # of each column's bytes
+    firsts: list[int]  # of each column, its first element
+    groups: list[_Group]
+    others: list[tuple[Code, slice, int]]  # codes that go one by one: bytes, first element
+
+    @classmethod
+    def of(cls, codes: tuple[Code, ...]) -> Layout:
+        places: dict[int, slice] = {}
+        firsts = np.cumsum([0, *(len(code.elements) for code in codes)]).tolist()
+        groups, others = [], []
+        size = 0
+        for store in STORES:
+            start, itemsize = size, np.dtype(store).itemsize
+            numbers, choices = [], []
+            for number, code in enumerate(codes):
+                if code.store != store:
+                    continue
+                places[number] = slice(size, size + code.width * itemsize)
+                place = (size - start) // itemsize
+                size += code.width * itemsize
+                if isinstance(code, Number):
+                    numbers.append((place, firsts[number], code))
+                elif isinstance(code, Choice):
+                    choices.append((place, firsts[number], code))
+                elif code.elements:
+                    others.append((code, places[number], firsts[number]))
+            if numbers or choices:
+                groups.append(_Group(store, slice(start, size), _numbers(numbers), _choices(choices)))
+        return cls(size, firsts[-1], [places[n] for n in range(len(codes))], firsts[:-1], groups, others)
+
+
+def _numbers(some: list[tuple[int, int, Number]]) -> _Numbers | None:
+    if not some:
+        return None
+    codes = [code for _, _, code in some]
+    spiked = [number for number, code in enumerate(codes) if code.spike is not None]
+
+    def doubles(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64)
+
+    return _Numbers(
+        torch.tensor([place for place, _, _ in some]),
+        torch.tensor([first for _, first, _ in some]),
+        doubles([code.centre if code.heavy else 0.0 for code in codes]),
+        doubles([code.spread_ if code.heavy else 1.0 for code in codes]),
+        doubles([code.mean for code in codes]),
+        doubles([code.deviation for code in codes]),
+        torch.tensor([number for number, code in enumerate(codes) if code.heavy], dtype=torch.int64),
+        torch.tensor(spiked, dtype=torch.int64),
+        doubles([codes[number].spike or 0.0 for number in spiked]),
+        torch.tensor([some[number][1] + 1 for number in spiked], dtype=torch.int64),
+    )
+
+
+def _choices(some: list[tuple[int, int, Choice]]) -> _Choices | None:
+    if not some:
+        return None
+    digits = [
+        (place, first + digit, BASE**digit, BASE if code.digits > 1 else 2**31)
+        for place, first, code in some
+        for digit in range(code.digits)
+    ]
+    return _Choices(*(torch.tensor(column) for column in zip(*digits, strict=True)))
+
+
+class Lines:
+    """The linear view: where each element's numbers lie in it, and how they are scaled.
+
+    A number counts 1 / (elements of its column) of its variance; the indicators of a choice, less their shares, are
+    divided so that their variances sum to the same. So each column weighs as much as any other.
+    """
+
+    def __init__(self, codes: tuple[Code, ...]) -> None:
+        self.kept: list[int] = []  # elements in this view
+        starts: list[int] = []
+        levels: list[int] = []
+        scales: list[float] = []
+        shares: list[float] = []
+        element = width = 0
+        for code in codes:
+            columns = code.elements[:SHOWN] if isinstance(code, Text) else code.elements
+            for number, column in enumerate(columns):
+                count = column.levels or 1
+                share = np.array(column.shares) if column.levels else np.zeros(1)
+                uneven = max(1 - float(np.square(share).sum()), EVENEST) if column.levels else 1.0
+                self.kept.append(element + number)
+                starts.append(width)
+                levels.append(column.levels or 0)
+                scales += [1 / np.sqrt(uneven * len(columns))] * count
+                shares += share.tolist()
+                width += count
+            element += len(code.elements)
+        self.width, self.elements = width, element
+        self.starts, self.levels = np.array(starts), np.array(levels)
+        self.numbers, self.choices = np.flatnonzero(self.levels == 0), np.flatnonzero(self.levels)
+        self.scales = torch.tensor(scales, dtype=torch.float32)
+        self.shares = torch.tensor(shares, dtype=torch.float32)
+        owner = np.repeat(np.arange(len(levels)), np.maximum(self.levels, 1))
+        self.owner = torch.from_numpy(owner)  # the element, of those kept, of each number of the view
+        self.is_choice = torch.from_numpy(self.levels[owner] > 0)
+
+    def spread(self, elements: Tensor) -> Tensor:
+        """(n, E) to (n, F) float32, NaN where the element is."""
+        kept = elements.cpu()[:, self.kept]
+        out = kept.index_select(1, self.owner)  # a number is there already, and so is NaN
+        missing = out.isnan()
+        places = torch.arange(self.width) - torch.from_numpy(self.starts)[self.owner]
+        one = (out == places).float() - self.shares
+        out = torch.where(self.is_choice, one, out) * self.scales
+        return out.masked_fill_(missing, torch.nan).to(elements.device)
+
+    def gather(self, lines: Tensor) -> Tensor:
+        """(n, F) to (n, E): the level of the largest indicator; what the view leaves out is missing."""
+        values = (lines.cpu() / self.scales + self.shares).float()
+        out = torch.full((len(values), self.elements), torch.nan)
+        kept = np.array(self.kept)
+        out[:, kept[self.numbers]] = values[:, self.starts[self.numbers]]
+        for choice in self.choices:
+            start = self.starts[choice]
+            out[:, kept[choice]] = values[:, start : start + self.levels[choice]].argmax(1).float()
+        return out
+
+    def guess(self, likelihood: Any, params: Tensor) -> Guess:
+        """What a Gaussian around numbers of this view (n, 1, F) says of the elements."""
+        lines = likelihood.mean(params).cpu()
+        values = (lines / self.scales + self.shares).double().numpy()
+        noise = math.exp(float(likelihood.shared_log_variance()))
+        numbers, chances = {}, {}
+        for kept, element in enumerate(self.kept):
+            start, count = int(self.starts[kept]), int(self.levels[kept])
+            if not count:
+                numbers[element] = (values[:, start], noise / float(self.scales[start]) ** 2)
+            else:
+                chance = np.clip(values[:, start : start + count], 1e-6, None)
+                chances[element] = chance / chance.sum(1, keepdims=True)
+        return Guess(len(values), numbers, chances)
+
+    def means(self, likelihood: Any, params: Tensor) -> Tensor:
+        """Means and chances of a `likelihoods.Table`, (n, F) float32."""
+        numbers, _ = likelihood.parts(params)
+        chances = likelihood.chances(params)
+        out = torch.empty(len(params), self.width)
+        column = {element: place for place, element in enumerate(likelihood.numbers)}
+        for kept, element in enumerate(self.kept):
+            start = int(self.starts[kept])
+            if element in column:
+                out[:, start] = numbers[:, column[element]].cpu()
+            else:
+                out[:, start : start + int(self.levels[kept])] = chances[element].cpu()
+        return torch.where(self.is_choice, out - self.shares, out) * self.scales

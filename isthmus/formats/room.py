@@ -1,0 +1,177 @@
+"""Room for items: how much the memory holds, and files without a name for what it does not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import FileError
+
+__all__ = ["MEMORY_SHARE", "CacheFile", "cache_folder", "fits_in_memory", "memory_limit"]
+
+MEMORY_SHARE = 0.5  # of the memory, that items may take and still rest there
+ASKED = 2**30  # bytes asked of the system in one call; some take no more than 2**31 - 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if hasattr(errno, "EDQUOT") else (errno.ENOSPC, errno.EFBIG)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def fits_in_memory(n_bytes: int) -> bool:
+    """Whether items of so many bytes may rest in memory: at most half of ``memory_limit()``.
+
+    A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
+    """
+    return n_bytes <= MEMORY_SHARE * memory_limit()
+
+
+def memory_limit() -> float:
+    """Bytes of memory that this process may have; without bound where the system does not say.
+
+    The least of the machine's memory, the limits of the process (``ulimit -v``, ``ulimit -d``) and those of the
+    container or job that it runs in (control groups, versions 1 and 2).
+    """
+    return min([_of_machine(), *_of_process(), *_of_groups()])
+
+
+def _of_machine() -> float:
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def _of_process() -> Iterator[float]:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY:
+            yield float(limit)
+
+
+def _of_groups(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
+    """The limits of this process's group and of all groups around it."""
+    try:
+        lines = groups.read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        number, kinds, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not kinds:
+            top, name = mount, "memory.max"
+        elif "memory" in kinds.split(","):
+            top, name = mount / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        here = top / path.strip("/")  # within a container it may not be there, and its own group is the top
+        for folder in (here, *here.parents):
+            if folder == top or top in folder.parents:
+                try:
+                    yield float((folder / name).read_text())
+                except (OSError, ValueError):  # not there, or "max"
+                    continue
+
+
+# ---- disk ------------------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where rows lie: "rows" in the folder named by ISTHMUS_CACHE, else in the user's cache folder.
+
+    Not the temp folder: on many systems that is memory, the very thing that there is too little of.
+    """
+    given, home = os.environ.get("ISTHMUS_CACHE"), Path(os.path.expanduser("~"))
+    if given:
+        return Path(given) / "rows"
+    if sys.platform == "win32":  # the three folders are those of platformdirs, which keeps the datasets' cache
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "isthmus", "isthmus", "Cache", "rows")
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "isthmus" / "rows"
+    return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or home / ".cache", "isthmus", "rows")
+
+
+class CacheFile:
+    """A file without a name in ``cache_folder()``: however the process ends, its space is given back.
+
+    Closed when the last reference goes. Written at its end, read anywhere, by many threads at once.
+
+    Parameters
+    ----------
+    needed : bytes that will be written, so that the room is looked for first; None where nobody knows
+
+    Raises
+    ------
+    FileError : no permission, or no room; so do ``write`` and ``read``
+    """
+
+    def __init__(self, needed: int | None = None) -> None:
+        self.folder = cache_folder()
+        self.needed = needed
+        self.size = 0  # bytes written
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.folder).free
+            if needed is not None and needed > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # Unlinked at once, or never named; on Windows, deleted when it is closed.
+            self.file: Any = tempfile.TemporaryFile(dir=self.folder, prefix="rows-", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise self._refused(error, 0) from error
+        self._descriptor = self.file.fileno()
+        self._lock = threading.Lock()
+        self.close = weakref.finalize(self, self.file.close)
+
+    def write(self, data: np.ndarray) -> None:
+        """The memory of a contiguous array, after what was written before."""
+        left = data.reshape(-1).view(np.uint8).data
+        try:
+            while left:
+                count = os.write(self._descriptor, left[:ASKED])
+                left, self.size = left[count:], self.size + count
+        except OSError as error:
+            self.close()  # gives the space back now, and not when the error is forgotten
+            raise self._refused(error, len(left)) from error
+
+    def read(self, into: np.ndarray, offset: int) -> None:
+        """Fill a contiguous array with the bytes from ``offset`` on."""
+        left = into.reshape(-1).view(np.uint8).data
+        try:
+            while left:
+                count = self._read(left[:ASKED], offset)
+                if not count:
+                    raise OSError(errno.EIO, f"it ends {len(left)} bytes early")
+                left, offset = left[count:], offset + count
+        except OSError as error:
+            raise FileError(f"stored items in {self.folder} cannot be read: {error.strerror or error}") from error
+
+    def _read(self, into: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._descriptor, [into], offset)
+        with self._lock:  # elsewhere the place in the file is shared, and writing is over
+            self.file.seek(offset)
+            return self.file.readinto(into) or 0
+
+    def _refused(self, error: OSError, left: int) -> FileError:
+        needed = f"{self.needed:,} bytes" if self.needed is not None else f"more than {self.size + left:,} bytes"
+        try:
+            free = f", and {shutil.disk_usage(self.folder).free:,} are free"
+        except OSError:
+            free = ""
+        why = "the disk is full" if error.errno in FULL else error.strerror or str(error)
+        return FileError(
+            f"the folder {self.folder} cannot hold the stored items: {why}. They need {needed} there"
+            f"{free if error.errno in FULL else ''}. Set ISTHMUS_CACHE to a folder that you may write to, with room"
+        )

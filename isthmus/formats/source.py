@@ -1,0 +1,271 @@
+"""A table that is read batch by batch, as often as is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus.errors import DataError, FormatError, SettingError
+from isthmus.formats.arrays import listing
+from isthmus.formats.containers import (
+    Container,
+    merged_levels,
+    normal_array,
+    normal_type,
+)
+from isthmus.formats.delimited import Plan
+
+if TYPE_CHECKING:
+    import pyarrow
+
+from isthmus.formats.table_files import (
+    ROWS,
+)
+
+__all__ = ["NUMBERS", "Source", "no_rows"]
+
+
+NUMBERS = {
+    *("bool", "halffloat", "float", "double"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
+
+
+class Source:
+    """A table that can be read again and again, batch by batch, in row order; in memory or not.
+
+    Made by `source_of`. Several passes may go on at the same time. What a file's first pass has to tell (the types of a
+    CSV's columns) is found when it is first asked for.
+
+    Attributes
+    ----------
+    name : for messages: the file's name, or "the frame"
+    in_memory : whether the rows rest in memory already
+    schema : names and Arrow types of the columns; see the top of this file
+    container : how to give rows back in the user's own form
+    n_rows : None until it is known, which is after one whole pass at the latest
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: Callable[[], Plan],
+        container: Callable[[Any], Container],
+        *,
+        in_memory: bool = False,
+        clean: bool = False,
+    ) -> None:
+        self.name = name
+        self.in_memory = in_memory
+        self._make_plan = plan
+        self._make_container = container  # of the schema that the plan found
+        self._clean = clean  # the pieces have their normal types and levels already
+        self._counted: int | None = None
+
+    @cached_property
+    def _plan(self) -> Plan:
+        plan = self._make_plan()
+        if plan.n_rows is not None:
+            if not plan.n_rows and not self._clean:
+                raise no_rows(self.name)
+            self._counted = plan.n_rows
+        return plan
+
+    @cached_property
+    def schema(self) -> pyarrow.Schema:
+        """Names and types of the columns. Raises what reading raises, where a first pass is needed to know them."""
+        raw = self._plan.schema
+        if self._clean:
+            return raw
+        twice = [name for place, name in enumerate(raw.names) if name in raw.names[:place]]
+        if twice:
+            raise DataError(
+                f"{self.name} has two columns of the name {twice[0]!r}. Every column needs a name of its own"
+            )
+        if not raw.names:
+            raise DataError(f"{self.name} has no columns")
+        import pyarrow
+
+        return pyarrow.schema([(field.name, normal_type(field.type, field.name)) for field in raw])
+
+    @cached_property
+    def container(self) -> Container:
+        """How to give rows back in the user's own form."""
+        return self._make_container(self._plan.schema)
+
+    @property
+    def n_rows(self) -> int | None:
+        """How many rows; None until it is known."""
+        return self._counted
+
+    def count(self) -> int:
+        """How many rows, read once where that is the only way to know."""
+        if self._plan.n_rows is None and self._counted is None:
+            for _ in self.batches(self.schema.names[:1]):
+                pass
+        return int(self._counted or 0)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def batches(self, columns: Sequence[str] | None = None, rows: int = ROWS) -> Iterator[pyarrow.RecordBatch]:
+        """The table from its first row to its last: batches of exactly so many rows, the last one of what is left.
+
+        Parameters
+        ----------
+        columns : which, in the order that is wanted; None for all. Others are not read where the file allows
+        rows : of a batch
+
+        Raises
+        ------
+        DataError : a column that there is not, cells that cannot be read, no rows
+        FileError : a file is gone or has changed since the first look; DamagedFileError : it is cut short or altered
+        SettingError : rows below 1, no columns
+        """
+        names = list(self.schema.names if columns is None else columns)
+        for name in names:
+            if name not in self.schema.names:
+                raise DataError(f"{self.name} has no column {name!r}; it has {listing(self.schema.names)}")
+        if rows < 1 or not names or len(set(names)) < len(names):
+            raise SettingError(f"rows={rows} should be at least 1, and columns={names} at least one, each once")
+        return self._batches(names, rows)
+
+    def _batches(self, names: list[str], rows: int) -> Generator[Any]:
+        import pyarrow
+
+        schema = pyarrow.schema([self.schema.field(name) for name in names])
+        held: list[Any] = []
+        waiting = total = 0
+        with closing(self._pieces(names, schema)) as pieces:
+            for piece in pieces:
+                total += piece.num_rows
+                while piece.num_rows:
+                    held.append(piece.slice(0, rows - waiting))
+                    piece = piece.slice(held[-1].num_rows)
+                    waiting += held[-1].num_rows
+                    if waiting == rows:
+                        yield _joined(held)
+                        held, waiting = [], 0
+        if held:
+            yield _joined(held)
+        if self._counted not in (None, total):
+            raise DataError(
+                f"{self.name} gave {self._counted} rows before and {total} now. It must not change while it is used"
+            )
+        if not total and not self._clean:
+            raise no_rows(self.name)
+        self._counted = total
+
+    def _pieces(self, names: list[str], schema: Any) -> Generator[Any]:
+        import pyarrow
+
+        categorical = any(pyarrow.types.is_dictionary(field.type) for field in schema)
+        levels = self._levels if categorical and not self._clean else {}
+        with closing(self._plan.read(names)) as pieces:
+            for piece in pieces:
+                if not self._clean:
+                    columns = [normal_array(piece.column(f.name), f.type, levels.get(f.name)) for f in schema]
+                    piece = pyarrow.RecordBatch.from_arrays(columns, schema=schema)
+                yield piece
+
+    @cached_property
+    def _levels(self) -> dict[str, Any]:
+        """All levels of each categorical: the parts of a file have dictionaries of their own."""
+        from pyarrow import types
+
+        kinds = {field.name: field.type for field in self.schema if types.is_dictionary(field.type)}
+        levels: dict[str, Any] = {}
+        if kinds:
+            with closing(self._plan.read(list(kinds))) as pieces:
+                for piece in pieces:
+                    for name, kind in kinds.items():
+                        own = normal_array(piece.column(name), kind).dictionary
+                        levels[name] = merged_levels([levels[name], own] if name in levels else [own])
+        return levels
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, as Arrow's own tables have them."""
+        return list(self.schema.names)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Columns of numbers as one array (n, d) of their common dtype, NaN where a value is missing.
+
+        Raises FormatError that names the columns which are not numeric.
+        """
+        wrong = [f'"{field.name}"' for field in self.schema if str(field.type) not in NUMBERS]
+        if wrong:
+            raise FormatError(
+                f"{self.name} is read as numbers, but {listing(wrong)} {'is' if len(wrong) == 1 else 'are'} not"
+                ' numeric: give format="table", which takes columns of every kind, or select the others'
+            )
+        common = np.result_type(*(field.type.to_pandas_dtype() for field in self.schema))
+        holes = any(column.null_count for batch in self.batches() for column in batch.columns)
+        common = np.result_type(common, np.float64) if holes and common.kind != "f" else common
+        array = np.empty((self.count(), len(self.schema)), common)
+        start = 0
+        for batch in self.batches():
+            for place, column in enumerate(batch.columns):
+                array[start : start + len(batch), place] = column.to_numpy(zero_copy_only=False)
+            start += len(batch)
+        return array if dtype is None else array.astype(dtype)
+
+    def subset(self, rows: np.ndarray) -> Source:
+        """Some of the rows, as a source that reads this one and leaves out the others. May be empty.
+
+        Parameters
+        ----------
+        rows : whole numbers from 0 in rising order; a row that is named twice comes twice
+
+        Raises
+        ------
+        SettingError : rows that are not sorted, or that there are not
+        """
+        chosen = np.array(rows, dtype=np.int64)
+        if chosen.ndim != 1 or (np.diff(chosen) < 0).any() or (len(chosen) and chosen[0] < 0):
+            raise SettingError("the rows of a subset are numbers from 0 in rising order")
+        if len(chosen) and self.n_rows is not None and chosen[-1] >= self.n_rows:
+            raise SettingError(f"{self.name} has no row {chosen[-1]}; its {self.n_rows} rows count from 0")
+
+        def read(columns: Sequence[str]) -> Iterator[Any]:
+            import pyarrow
+
+            start = 0
+            with closing(self._batches(list(columns), ROWS)) as batches:
+                for batch in batches:
+                    first, last = np.searchsorted(chosen, [start, start + batch.num_rows])
+                    if last > first:
+                        yield batch.take(pyarrow.array(chosen[first:last] - start))
+                    start += batch.num_rows
+                    if last == len(chosen):
+                        return
+            raise SettingError(f"{self.name} has no row {chosen[-1]}; its {start} rows count from 0")
+
+        def plan() -> Plan:
+            return Plan(self.schema, len(chosen), read if len(chosen) else lambda columns: (_ for _ in ()))
+
+        part = Source(self.name, plan, lambda _: self.container, in_memory=self.in_memory, clean=True)
+        part._counted = len(chosen)
+        return part
+
+
+def _joined(pieces: list[Any]) -> Any:
+    """Batches of one schema, and of one dictionary a column, as one."""
+    if len(pieces) == 1:
+        return pieces[0]
+    import pyarrow
+
+    columns = [pyarrow.concat_arrays([piece.column(j) for piece in pieces]) for j in range(pieces[0].num_columns)]
+    return pyarrow.RecordBatch.from_arrays(columns, schema=pieces[0].schema)
+
+
+def no_rows(name: str) -> DataError:
+    """The error for a table without rows."""
+    return DataError(f"{name} has no rows. At least one is needed")
+
+
+# --- What holds a table ---------------------------------------------------------------------------------------------

@@ -1,0 +1,461 @@
+"""Tables: rows of columns of any kind, holes included; the same table comes back.
+
+Frames of pandas, polars, Arrow and DuckDB, and files, larger than memory or not (``isthmus.formats.frames`` reads
+them). ``isthmus.formats.kinds`` finds what each column is, ``isthmus.formats.columns`` says how it is written; here the
+columns of a row are put together.
+
+Shapes: n rows; R bytes of a stored row; E elements of a row (numbers and choices); F numbers of the linear view.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.errors import DataError, FormatError, IsthmusWarning, SettingError
+from isthmus.formats.arrays import listing
+from isthmus.formats.base import Format, Spec
+from isthmus.formats.codes import Code
+from isthmus.formats.columns import Choice, LeftOut, code_from_json
+from isthmus.formats.kinds import KINDS, found_for
+from isthmus.formats.layout import STORES, Guess, Layout, Lines
+from isthmus.formats.quantities import Number
+from isthmus.formats.rows import RowsWriter, fits_in_memory
+from isthmus.formats.saved import Saved, shortened
+from isthmus.formats.scaling import require_fit
+
+if TYPE_CHECKING:
+    from isthmus.formats.frames import Container, Source
+    from isthmus.likelihoods import Likelihood
+
+__all__ = ["TableFormat"]
+
+VIEWS = ("columns", "linear")
+PIECE = 65_536  # rows that are read and packed together
+
+
+class TableFormat(Format):
+    """Rows of a table. Missing values are a mask, not a number: NaN in the scaled view.
+
+    Parameters
+    ----------
+    kinds : what columns hold, by name, where it shall not be found from the data: one of "continuous", "integer",
+        "boolean", "category", "ordinal", "datetime", "duration", "text", "identifier", "ignore"
+    view : what the scaled view of a row is. "columns", the default: its elements, for networks. "linear": numbers only,
+        for linear models (factor analysis of mixed data, Pages 2004): numbers, and an indicator of each level less the
+        level's share, scaled so that each column has variance one
+
+    Attributes
+    ----------
+    spec : Spec("table", (E,), columns=...) or, in the linear view, Spec("table", (F,))
+    codes_ : what each column was found to be; ``describe()`` says it in words
+    container_ : the kind of frame learned from, which is what comes back
+    """
+
+    word: ClassVar[str] = "table"
+    unit = "columns: guessing the mean costs one for each"
+
+    codes_: tuple[Code, ...]
+    container_: Container
+
+    def __init__(self, kinds: Mapping[str, str] | None = None, view: str = "columns") -> None:
+        self.kinds = kinds
+        self.view = view
+
+    # ---- learning ----------------------------------------------------------------------------------------------------
+
+    def fit(self, items: Any) -> Self:
+        """Find what the columns hold, in one pass with bounded memory; forgets an earlier fit.
+
+        Raises
+        ------
+        DataError, FileError : what is read cannot be learned from; the message names column, row or file
+        SettingError : a column or kind in ``kinds`` that does not exist
+        MissingExtra : the extra "tables" is not installed
+        """
+        self._learn(_source(items))
+        return self
+
+    def fit_tensor(self, items: Any) -> Tensor:
+        source = _source(items)
+        self._learn(source)
+        return self.to_tensor(source)
+
+    def _learn(self, source: Source) -> None:
+        if self.view not in VIEWS:
+            raise SettingError(f"view={self.view!r}: expected one of {', '.join(VIEWS)}")
+        wanted = self._kinds(source.schema.names)
+        found = None
+        for batch in source.batches(rows=PIECE):
+            if found is None:  # the first batch is read before types are trusted: a file may only be known then
+                found = [found_for(f.name, f.type, wanted.get(f.name)) for f in source.schema]
+            for column, array in zip(found, batch.columns, strict=True):
+                column.add(array)
+        if found is None or not found[0].rows:
+            raise DataError(f"{source.name} has no rows: one at least is needed")
+        codes = tuple(column.finish() for column in found)
+        if not any(code.elements for code in codes):
+            told = listing(f'"{code.name}" ({code.kind})' for code in codes)
+            raise DataError(f"{source.name} has no column to learn from: {told}. Say what they hold with kinds=")
+        self._settle(codes, source.container)
+
+    def _kinds(self, names: list[str]) -> dict[str, str]:
+        kinds = self.kinds or {}
+        if not isinstance(kinds, Mapping) or not all(isinstance(kind, str) for kind in kinds.values()):
+            raise SettingError(f"kinds={shortened(kinds)}: expected a dict from names of columns to kinds")
+        for name, kind in kinds.items():
+            if name not in names:
+                raise SettingError(f'kinds= names the column "{name}", which the table does not have; it has '
+                                   + listing(f'"{known}"' for known in names))  # fmt: skip
+            if kind not in KINDS:
+                raise SettingError(f'kinds={{"{name}": "{kind}"}}: expected one of {", ".join(KINDS)}')
+        return dict(kinds)
+
+    def _settle(self, codes: tuple[Code, ...], container: Container) -> None:
+        self.__dict__.pop("_layout", None)
+        self.__dict__.pop("_lines", None)
+        self.codes_, self.container_ = codes, container
+        elements = tuple(element for code in codes for element in code.elements)
+        if self.view == "linear":
+            self.spec = Spec("table", (self._lines.width,))
+        else:
+            self.spec = Spec("table", (len(elements),), columns=elements)
+
+    # ---- items and the stored view -----------------------------------------------------------------------------------
+
+    def to_tensor(self, items: Any) -> Tensor:
+        """Rows to the stored view, (n, R) uint8: each value in its own compact dtype, side by side, exact.
+
+        Columns are found by name, in any order; more of them are left aside with a warning; levels never seen are
+        missing, with a warning. Where it does not fit in half of the memory, the stored view is a `Rows` in a file.
+
+        Raises
+        ------
+        FormatError : a column is not there, or holds what cannot be brought to the type learned
+        DataError : infinity, no rows
+        """
+        require_fit(self)
+        source = _source(items)
+        n, width = source.count(), self._layout.size
+        if not n:
+            raise DataError(
+                f"Found array with 0 sample(s) ({source.name}) while a minimum of 1 is required by a table."
+            )
+        if source.in_memory or fits_in_memory(n * width):
+            stored = torch.empty(n, width, dtype=torch.uint8)
+            start = 0
+            for piece in self._packed(source):
+                if start + len(piece) > n:
+                    raise DataError(f"{source.name} changed while it was read: it has more rows than before")
+                stored[start : start + len(piece)] = piece
+                start += len(piece)
+            if start != n:
+                raise DataError(f"{source.name} changed while it was read: {start} rows where there were {n}")
+            return stored
+        writer = RowsWriter((width,), torch.uint8, n)
+        with writer:
+            for piece in self._packed(source):
+                writer.append(piece)
+            return writer.finish()  # type: ignore[return-value]  # quacks like a tensor
+
+    def pieces(self, items: Any) -> Iterator[Tensor]:
+        require_fit(self)
+        yield from self._packed(_source(items))
+
+    def _packed(self, source: Source) -> Iterator[Tensor]:
+        """The stored view, some thousand rows at a time."""
+        names = [code.name for code in self.codes_ if code.elements]
+        self._require_columns(source)
+        unknown: Counter[str] = Counter()
+        first = 0
+        by_name = {code.name: (code, place) for code, place in zip(self.codes_, self._layout.places, strict=True)}
+        for batch in source.batches(names, PIECE):
+            rows = np.empty((len(batch), self._layout.size), np.uint8)
+            for name in names:
+                code, place = by_name[name]
+                array = batch.column(name)
+                packed = self._pack(code, array, first)
+                if isinstance(code, Choice) and (strange := code.unknown(array, packed)):
+                    unknown[name] += strange
+                packed = np.ascontiguousarray(packed, dtype=code.store)
+                rows[:, place] = packed.view(np.uint8).reshape(len(packed), -1)
+            first += len(batch)
+            yield torch.from_numpy(rows)
+        if unknown:
+            told = listing(f'"{name}" ({count} cells)' for name, count in unknown.items())
+            warnings.warn(
+                f"levels that were never seen in learning are read as missing, in {told}", IsthmusWarning, stacklevel=4
+            )
+
+    def _pack(self, code: Code, array: Any, first: int) -> np.ndarray:
+        import pyarrow
+
+        try:
+            return code.pack(array, first)
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise FormatError(
+                f'column "{code.name}" holds {array.type}, which cannot be read as {code.type}, the type learned:'
+                f" {error}. Convert it first"
+            ) from error
+
+    def _require_columns(self, source: Source) -> None:
+        given = source.schema.names
+        lost = [f'"{code.name}"' for code in self.codes_ if code.name not in given and code.elements]
+        if lost:
+            raise FormatError(
+                f"The feature names should match those that were passed during fit: missing: {listing(lost)}. A column "
+                "without values will do where they are not known"
+            )
+        known = {code.name for code in self.codes_}
+        if new := [f'"{name}"' for name in given if name not in known]:
+            warnings.warn(f"columns not learned from are left aside: {listing(new)}", IsthmusWarning, stacklevel=5)
+
+    def from_tensor(self, stored: Tensor) -> Any:
+        """The stored view (n, R) to a table of the kind learned from: same columns, order, names and dtypes."""
+        import pyarrow
+
+        require_fit(self)
+        rows = self.require(stored).cpu().numpy()
+        arrays = []
+        for code, place in zip(self.codes_, self._layout.places, strict=True):
+            own = np.ascontiguousarray(rows[:, place])
+            packed = own.view(code.store).reshape(len(rows), -1) if code.width else own
+            arrays.append(code.unpack(packed))
+        return self.container_.restore(pyarrow.table(arrays, names=[code.name for code in self.codes_]))
+
+    def require(self, stored: Tensor) -> Tensor:
+        if tuple(stored.shape[1:]) != (self._layout.size,):
+            raise FormatError(f"rows of {tuple(stored.shape[1:])} bytes given, but this table has {self._layout.size}")
+        return stored
+
+    # ---- the scaled view ---------------------------------------------------------------------------------------------
+
+    def scale(self, stored: Tensor) -> Tensor:
+        """(n, R) uint8 to float32: elements (n, E), or (n, F) in the linear view; NaN where a value is missing."""
+        require_fit(self)
+        elements = self._elements(self.require(stored))
+        return self._lines.spread(elements) if self.view == "linear" else elements
+
+    def unscale(self, scaled: Tensor) -> Tensor:
+        """(n, E) or (n, F) to the stored view (n, R): the nearest rows that the columns can hold."""
+        require_fit(self)
+        if tuple(scaled.shape[1:]) != self.spec.shape:
+            raise FormatError(f"rows of {tuple(scaled.shape[1:])} elements given, but this table has {self.spec.shape}")
+        elements = (self._lines.gather(scaled) if self.view == "linear" else scaled).cpu().numpy()
+        rows = np.empty((len(elements), self._layout.size), np.uint8)
+        start = 0
+        for code, place in zip(self.codes_, self._layout.places, strict=True):
+            stop = start + len(code.elements)
+            if code.elements:
+                packed = np.ascontiguousarray(code.gather(elements[:, start:stop]), dtype=code.store)
+                rows[:, place] = packed.view(np.uint8).reshape(len(packed), -1)
+            start = stop
+        return torch.from_numpy(rows)
+
+    def linear(self, scaled: Tensor) -> Tensor:
+        """(n, E) to (n, F); the linear view is its own."""
+        return scaled if self.view == "linear" else self._lines.spread(scaled)
+
+    def lines(self) -> TableFormat:
+        if self.view == "linear":
+            return self
+        made = TableFormat(self.kinds, "linear")
+        made._settle(self.codes_, self.container_)
+        return made
+
+    def column_errors(self, stored: Tensor, again: Tensor) -> list[dict[str, Any]]:
+        """One dict a column, of the rows where it has a value: name, kind, "error" in words' unit, and "guess".
+
+        ``error`` is the root of the mean squared error of numbers and moments, in the column's unit, and the share of
+        wrong levels or characters of the others; ``guess`` the same for the mean, or for the most frequent level.
+        """
+        found = []
+        for code, place in zip(self.codes_, self._layout.places, strict=True):
+            if not code.elements:
+                continue
+            pair = [
+                np.ascontiguousarray(rows[:, place].numpy()).view(code.store).reshape(len(rows), -1)
+                for rows in (stored, again)
+            ]
+            error, guess, unit = code.errors(*pair)
+            found.append({"column": code.name, "kind": code.kind, "error": error, "guess": guess, "unit": unit})
+        return found
+
+    def linear_mean(self, likelihood: Any, params: Tensor) -> Tensor:
+        return likelihood.mean(params) if self.view == "linear" else self._lines.means(likelihood, params)
+
+    def _elements(self, stored: Tensor) -> Tensor:
+        """(n, R) to (n, E). Columns of one stored dtype go together: a table may have thousands."""
+        layout = self._layout
+        out = torch.empty(len(stored), layout.elements, device=stored.device)
+        for group in layout.groups:
+            values = stored[:, group.bytes].contiguous().view(STORES[group.store])
+            if group.numbers is not None:
+                group.numbers.spread(values, group.store, out)
+            if group.choices is not None:
+                group.choices.spread(values, group.store, out)
+        for code, place, start in layout.others:
+            own = np.ascontiguousarray(stored[:, place].cpu().numpy()).view(code.store).reshape(len(stored), -1)
+            out[:, start : start + len(code.elements)] = torch.from_numpy(code.spread(own)).to(out.device)
+        return out
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.of(self.codes_)
+
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(self.codes_)
+
+    # ---- filling holes -----------------------------------------------------------------------------------------------
+
+    def guess(self, likelihood: Any, params: Tensor) -> Guess:
+        """What the decoder's output says of every element, as means and variances of numbers and chances of levels."""
+        if self.view == "linear":
+            return self._lines.guess(likelihood, params)
+        means, _ = likelihood.parts(params)
+        variances = likelihood.variances().detach().cpu().double().numpy()
+        numbers = {e: (means[:, k].double().numpy(), float(variances[k])) for k, e in enumerate(likelihood.numbers)}
+        return Guess(len(params), numbers, {e: c.double().numpy() for e, c in likelihood.chances(params).items()})
+
+    def best(self, guess: Guess, mean: bool = False) -> Tensor:
+        """The likeliest rows, stored (n, R); ``mean``: numbers as their expected values in their own unit."""
+        rows = np.zeros((guess.rows, self._layout.size), np.uint8)
+        for code, place, first in zip(self.codes_, self._layout.places, self._layout.firsts, strict=True):
+            if not code.elements:
+                continue
+            if mean and isinstance(code, Number):
+                packed = code.to_stored(self._moments(code, guess, first)[0])[:, None]
+            else:
+                packed = code.gather(guess.modes(first, len(code.elements)))
+            rows[:, place] = np.ascontiguousarray(packed, dtype=code.store).view(np.uint8).reshape(len(rows), -1)
+        return torch.from_numpy(rows)
+
+    def fill(self, source: Source, again: Tensor) -> Any:
+        """The source's table with its holes filled from stored rows, in the source's own form."""
+        import pyarrow
+        from pyarrow import compute
+
+        table = pyarrow.Table.from_batches(source.batches(), schema=source.schema)
+        rows = again.numpy()
+        for code, place in zip(self.codes_, self._layout.places, strict=True):
+            if code.name not in table.column_names or not table[code.name].null_count:
+                continue
+            at = table.schema.get_field_index(code.name)
+            column = table.column(at)
+            if isinstance(code, LeftOut):
+                if code.kind != "constant":
+                    continue
+                packed = np.zeros((len(rows), 0), np.uint8)
+            else:
+                packed = np.ascontiguousarray(rows[:, place]).view(code.store).reshape(len(rows), -1)
+            new = code.unpack(packed)
+            if pyarrow.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            if pyarrow.types.is_dictionary(new.type):
+                new = new.dictionary_decode()
+            new = compute.if_else(compute.is_null(column), new.cast(column.type, safe=False), column)
+            table = table.set_column(at, code.name, new)
+        return source.container.restore(table)
+
+    def uncertainty(self, source: Source, guess: Guess) -> np.ndarray:
+        """(n, columns of the source) float64, see ``isthmus.impute``; NaN where the source has a value."""
+        names = source.schema.names
+        out = np.full((guess.rows, len(names)), np.nan)
+        for code, first in zip(self.codes_, self._layout.firsts, strict=True):
+            if code.name not in names or not code.elements:
+                continue
+            if isinstance(code, Number):
+                doubt = self._moments(code, guess, first)[1]
+            elif first in guess.numbers:  # a moment
+                deviation = np.sqrt(guess.numbers[first][1]) * code.step * code._unit()[0]  # type: ignore[attr-defined]
+                doubt = np.full(guess.rows, deviation)
+            else:
+                chances = [
+                    guess.chances[e].max(1) for e in range(first, first + len(code.elements)) if e in guess.chances
+                ]
+                doubt = 1 - np.prod(chances, axis=0) if chances else np.full(guess.rows, np.nan)
+            out[:, names.index(code.name)] = doubt
+        start = 0
+        for batch in source.batches():
+            for place, array in enumerate(batch.columns):
+                there = array.is_valid().to_numpy(zero_copy_only=False)
+                out[start : start + len(batch), place][there] = np.nan
+            start += len(batch)
+        return out
+
+    def _moments(self, code: Number, guess: Guess, first: int) -> tuple[np.ndarray, np.ndarray]:
+        chance = guess.chances[first + 1][:, 1] if code.spike is not None and first + 1 in guess.chances else None
+        return code.moments(*guess.numbers[first], chance)
+
+    # ---- the rest of a format ----------------------------------------------------------------------------------------
+
+    def likelihood(self) -> Likelihood:
+        """A Gaussian for numbers, a categorical for choices, each column with the same weight (`likelihoods.Table`)."""
+        from isthmus.likelihoods import Gaussian, Table
+
+        require_fit(self)
+        return Gaussian() if self.view == "linear" else Table.of(self.spec.columns)
+
+    @property
+    def n_features(self) -> int:
+        return len(self.codes_)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(code.name for code in self.codes_)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What each column was found to be: name, kind, type, share missing, what it holds in words, and a note."""
+        require_fit(self)
+        return [
+            {"name": code.name, "kind": code.kind, "type": code.type, "missing": code.missing, "holds": code.in_words(),
+             "note": code.note or ("left out" if isinstance(code, LeftOut) else "")}
+            for code in self.codes_
+        ]  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        require_fit(self)
+        return {
+            "word": self.word,
+            "view": self.view,
+            "kinds": None if self.kinds is None else dict(self.kinds),
+            "container": self.container_.to_json(),
+            "columns": [code.to_json() for code in self.codes_],
+        }
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Self:
+        from isthmus.formats.frames import Container
+
+        fields = Saved(saved, "the saved table format")
+        fields.word("word", (cls.word,))
+        kinds, columns = fields.get("kinds"), fields.get("columns")
+        if kinds is not None and not (isinstance(kinds, dict) and all(kind in KINDS for kind in kinds.values())):
+            raise fields.refuse("kinds", "null or kinds of columns by name")
+        if not isinstance(columns, list) or not columns:
+            raise fields.refuse("columns", "a list of columns")
+        made = cls(kinds, fields.word("view", VIEWS))
+        made._settle(tuple(map(code_from_json, columns)), Container.from_json(fields.get("container")))
+        return made
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "codes_"):
+            return "<TableFormat, not fitted>"
+        return f"<TableFormat: {len(self.codes_)} columns, {self.spec}>"
+
+
+def _source(items: Any) -> Source:
+    from isthmus.formats.frames import source_of
+
+    return source_of(items)
