@@ -17,6 +17,8 @@ PARTS = {
     "throughput": "encode and decode against the rate of matrix products (1 minute)",
     "growth": "time and memory against items, dimensions, latents and batch (10 minutes)",
     "startup": "import, help, first step (1 minute)",
+    "imputation": "holes in mixed tables, beside scikit-learn's imputers (40 minutes)",
+    "downstream": "a classifier on codes of mixed tables (20 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

@@ -19,10 +19,10 @@ import click
 
 from isthmus.console import (
     answer,
-    array_of,
     as_json,
     assignments,
     coded,
+    codes_of,
     columns_of,
     count,
     data,
@@ -49,6 +49,7 @@ __all__ = ["main"]
 
 MODELS = ("pca", "autoencoder", "vae")  # the library's own lists are slow to import; a test holds these equal to them
 FORMATS = ("vector", "image", "series", "table")
+MANY, STEP = 2**20, 4096  # items from which no list of all is made; of a mapped file that are copied together
 TESTED_AT_MOST = 10_000  # items held out for the final figures: their standard error is then below 1 %
 
 
@@ -174,8 +175,14 @@ def split(items: Any, seed: int) -> tuple[Any, Any]:
     """Rows to learn from and rows to measure on: a tenth, none of fewer than 20 items."""
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(count(items))
-    held = min(len(order) // 10, TESTED_AT_MOST) if len(order) >= 20 else 0
+    from isthmus.formats.rows import AllBut
+
+    random, n = np.random.default_rng(seed), count(items)
+    held = min(n // 10, TESTED_AT_MOST) if n >= 20 else 0
+    if n > MANY:
+        left_out = np.sort(random.choice(n, held, replace=False, shuffle=False))
+        return AllBut(n, left_out), left_out
+    order = random.permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])
 
 
@@ -185,6 +192,13 @@ def taken(items: Any, rows: Any) -> Any:
         return items
     if is_source(items):
         return items.subset(rows)
+    if hasattr(items, "filename") and len(rows) > TESTED_AT_MOST:  # mapped from a file, which does not fit in memory
+        import numpy as np
+
+        from isthmus.formats.streams import stream
+
+        return stream(items[np.asarray(rows[start : start + STEP])] for start in range(0, len(rows), STEP))
+    rows = rows[:].numpy() if hasattr(rows, "within") else rows
     return [items[row] for row in rows] if isinstance(items, list) else items[rows]
 
 
@@ -219,14 +233,15 @@ def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
 @key_option
 @writes
 def decode(model: str, codes: str, key: str | None) -> tuple[Any, dict[str, Any]]:
-    """Turn CODES back into items.
+    """Turn CODES back into items. Of a table, the columns z0, z1, ... that encode has written are the codes.
 
     \b
     Example:
       isthmus decode digits.isthmus codes.npy -o again.npy
+      isthmus decode year.isthmus codes/ -o again.parquet
     """
     fitted = model_of(model)
-    return fitted.decode(array_of(codes, key, "CODES")), columns_of(fitted)
+    return fitted.decode(codes_of(codes, key, fitted.latent_dim_)), columns_of(fitted)
 
 
 @cli.command()
@@ -384,6 +399,7 @@ def demo(folder: str, seed: int) -> None:
 # --- The way in and the way out ---------------------------------------------------------------------------------------
 
 STOPPED = 130  # as shells say it
+TOLD: set[str] = set()  # warnings that were shown
 
 IN_PYTHON = (  # how messages call a setting, and how this command calls it
     (re.compile(r"\bkey='([^']*)'"), r"--key \1"),
@@ -396,6 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     with warnings.catch_warnings():
         warnings.simplefilter("default", IsthmusWarning)
         warnings.showwarning = show_warning
+        TOLD.clear()
         try:
             code = cli.main(arguments, prog_name="isthmus", standalone_mode=False)
         except click.ClickException as error:
@@ -415,6 +432,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Our own warnings as a line for people; others as Python shows them."""
-    ours = issubclass(category, IsthmusWarning)
-    say(f"note: {message}" if ours else warnings.formatwarning(message, category, *where[:2]).rstrip())
+    """Our own warnings as a line for people, those that differ in a count alone once; others as Python shows them."""
+    if not issubclass(category, IsthmusWarning):
+        say(warnings.formatwarning(message, category, *where[:2]).rstrip())
+    elif (told := re.sub(r"\(\d+ cells\)", "", str(message))) not in TOLD:
+        TOLD.add(told)
+        say(f"note: {message}")

@@ -24,6 +24,7 @@ __all__ = [
     "as_json",
     "assignments",
     "coded",
+    "codes_of",
     "columns_of",
     "count",
     "data",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 Command = Callable[..., Any]
+ROWS_A_PIECE = 2**18  # rows of codes that are written together
 ROWS_A_PART = 2**20  # rows of one file of a folder of codes
 
 
@@ -185,6 +187,7 @@ def items_of(path: Any, key: str | None, what: str = "DATA", delimiter: str | No
     from isthmus.formats.files import read
     from isthmus.formats.frames import is_table, source_of
     from isthmus.formats.picture_folders import image_files
+    from isthmus.formats.room import fits_in_memory
 
     if not isinstance(path, str):
         paths = list(path)
@@ -201,8 +204,20 @@ def items_of(path: Any, key: str | None, what: str = "DATA", delimiter: str | No
         return source_of(path, delimiter=delimiter, encoding=encoding)
     if delimiter is not None or encoding is not None:
         raise click.UsageError("--delimiter and --encoding are for CSV files.")
+    if path.endswith(".npy") and Path(path).is_file() and not fits_in_memory(os.path.getsize(path)):
+        return mapped(path)
     items = read(path, key=key)
     return image_files(items) if isinstance(items, Path) else items
+
+
+def mapped(path: str) -> Any:
+    """An .npy file that does not fit in memory, as an array that is read where it is looked at."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise FileError(f"{path} is larger than memory, and cannot be read piece by piece: {error}") from error
 
 
 def array_of(path: str, key: str | None, what: str) -> Any:
@@ -210,6 +225,24 @@ def array_of(path: str, key: str | None, what: str) -> Any:
     from isthmus.formats.files import read
 
     return read(kept_input(what) if path == "-" else path, key=key)
+
+
+def codes_of(path: str, key: str | None, latents: int) -> Any:
+    """Codes from an array, or from a table: its columns z0, z1, ... where ``encode`` has written them, else all."""
+    import numpy as np
+
+    from isthmus.formats.frames import is_table, source_of
+
+    path = kept_input("CODES") if path == "-" else path
+    if key is None and is_table(path) and not numbers_without_names(path):
+        source, names = source_of(path), [f"z{j}" for j in range(latents)]
+        if set(names) <= set(source.schema.names):
+            batches = [np.stack([column.to_numpy(zero_copy_only=False) for column in batch.columns], axis=1)
+                       for batch in source.batches(names)]  # fmt: skip
+            return np.concatenate(batches)
+        if Path(path).is_dir():
+            return np.asarray(source)
+    return array_of(path, key, "CODES")
 
 
 def kept_input(what: str) -> str:
@@ -323,16 +356,34 @@ def require_place(path: str) -> None:
 
 
 def coded(model: Any, source: Any, keep: list[str]) -> Any:
-    """Arrow tables of the columns to keep and the codes, piece by piece."""
+    """Arrow tables of the columns to keep and the codes, piece by piece; the next ones are read meanwhile.
+
+    Where reading breaks, what was encoded before comes first, and then the error.
+    """
     import pyarrow
 
-    for batch in source.batches():
-        piece = pyarrow.Table.from_batches([batch])
-        if missing := [name for name in keep if name not in piece.column_names]:
-            raise click.UsageError(f"--keep names {missing[0]!r}, which the table does not have.")
-        codes = model.encode(piece)
-        columns = {name: piece[name] for name in keep} | {f"z{j}": column for j, column in enumerate(codes.T)}
-        yield pyarrow.table(columns)
+    from isthmus.models.embedding import PART
+
+    if missing := [name for name in keep if name not in source.schema.names]:
+        raise click.UsageError(f"--keep names {missing[0]!r}, which the table does not have.")
+    kept = source.batches(keep, PART) if keep else None  # a pass of its own, over these columns alone
+    pieces, held, broken = model._encoded(source), [], None
+    while broken is None:
+        try:
+            codes = next(pieces, None)
+            if codes is not None:
+                beside = next(kept) if kept is not None else None
+                columns = {} if beside is None else {name: beside.column(name) for name in keep}
+                held.append(columns | {f"z{j}": column for j, column in enumerate(codes.numpy().T)})
+        except Exception as error:
+            codes, broken = None, error
+        if held and (codes is None or len(held) * PART >= ROWS_A_PIECE):
+            yield pyarrow.concat_tables([pyarrow.table(columns) for columns in held]).combine_chunks()
+            held = []
+        if codes is None:
+            break
+    if broken is not None:
+        raise broken
 
 
 def table_ending(output: str) -> bool:
@@ -343,7 +394,11 @@ def table_ending(output: str) -> bool:
 
 
 def stream_out(output: str, pieces: Any) -> dict[str, Any]:
-    """Write tables as they come: one file, or in a folder files of about a million rows."""
+    """Write tables as they come: one file, or in a folder files of about a million rows.
+
+    Where reading breaks or the user stops it, a file is not written at all; of a folder the parts stay, the last one
+    with the rows that there were.
+    """
     from itertools import chain
 
     from isthmus.formats.frames import write_table
@@ -356,14 +411,31 @@ def stream_out(output: str, pieces: Any) -> dict[str, Any]:
     if folder.exists() and any(folder.iterdir()):
         raise FileError(f"{output} holds something already: name a new folder, or empty it")
     folder.mkdir(parents=True, exist_ok=True)
-    for first in pieces:
-        rows = [first.num_rows]
+    broken: BaseException | None = None
 
-        def part(rows: list[int] = rows) -> Any:
-            while rows[0] < ROWS_A_PART and (piece := next(pieces, None)) is not None:
-                rows[0] += piece.num_rows
-                yield piece
+    def asked() -> Any:
+        """The next piece; None at the end, and where reading broke: what came before is written all the same."""
+        nonlocal broken
+        try:
+            return next(pieces, None)
+        except (Exception, KeyboardInterrupt) as error:
+            broken = error
+            return None
 
-        total += write_table(folder / f"part-{number:05}.parquet", chain([first], part()))
-        number += 1
+    def part(piece: Any) -> Any:
+        rows = 0
+        while piece is not None:
+            rows += piece.num_rows
+            yield piece
+            piece = asked() if rows < ROWS_A_PART else None
+
+    try:
+        while broken is None and (first := asked()) is not None:
+            total += write_table(folder / f"part-{number:05}.parquet", part(first))
+            number += 1
+        if broken is not None:
+            raise broken
+    except BaseException:  # the work of hours is kept: every file is whole, and the rows in them are the first ones
+        say(f"{output} keeps the first {total:,} rows, in {number} files that are whole")
+        raise
     return {"rows": total, "columns": columns, "files": number}

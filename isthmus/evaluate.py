@@ -21,7 +21,8 @@ from torch import Tensor
 from isthmus import metrics
 from isthmus.errors import DataError, FormatError, SettingError
 from isthmus.formats.base import Format
-from isthmus.formats.rows import Rows
+from isthmus.formats.room import fits_in_memory, room_for_items
+from isthmus.formats.rows import AllBut, Rows
 from isthmus.likelihoods import Gaussian
 from isthmus.models.embedding import Embedding
 from isthmus.models.pca import PCA
@@ -40,6 +41,7 @@ WIDE, FEW = 4096, 2000  # beyond so many elements, PCA as a baseline learns from
 CLOSE = 0.05  # share of PCA's error (0.2 dB) below which a difference is of no use, however certain
 NOTHING = 0.01  # share of the mean's error that a model must take away to have learned anything
 SPREAD = 100_000  # items of a set larger than memory that are measured: a standard error of 0.3 %
+COPIES, LEAST = 8, 1000  # of the float view that are made at a time; items that are measured in any case
 SHOWN = 30  # columns of a table that are printed
 COLUMNS = {  # name in the report: heading, format
     "model": ("", "s"),
@@ -163,7 +165,7 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
     first, names = models[0], _names(models)
     everything = [model._stored(X) for model in models]
     labels = _labels(y, len(everything[0]))
-    part = _part(models, everything, None if train is None else first._stored(train))
+    part = _part(models, everything, None if train is None else first._stored(_spread(train)))
     labels = None if labels is None else labels[part.keep.numpy()]
     stored = [tensor[part.keep] for tensor in everything]
     form = first.format_.lines()
@@ -232,27 +234,48 @@ def _part(models: list[Embedding], everything: list[Tensor], train: Tensor | Non
     if count < 2:
         raise DataError(f"evaluation needs at least two items; {count} given")
     unseen = [_unseen(model, stored) for model, stored in zip(models, everything, strict=True)]
-    keep, learn_from, said = torch.arange(count), train, f"{count} items given as held out"
+    rows: Any = AllBut(count)
+    learn_from, said, size = train, f"{count} items given as held out", models[0].format_.lines().spec.size
     tenth = next((rows for rows in unseen if 1 < len(rows) < count), None)
     if train is None and tenth is not None:
-        keep, said = tenth, f"the {len(tenth)} of {count} items that training held out"
-        learn_from = everything[0][_some(everything[0], torch.arange(count)[~torch.isin(torch.arange(count), keep)])]
+        rows, said = tenth, f"the {len(tenth)} of {count} items that training held out"
+        learn_from = everything[0][_some(everything[0], AllBut(count, tenth.numpy()), size)]
     elif any(len(rows) < count for rows in unseen):
         said = f"the {count} items that training saw"
-    if len(some := _some(everything[0], keep)) < len(keep):
-        keep, said = some, f"{len(some)} of {said}, for they do not fit in memory"
-    if learn_from is not None:
-        learn_from = learn_from[_some(learn_from, torch.arange(len(learn_from)))]
-    seen = [not bool(torch.isin(keep, rows).all()) for rows in unseen]
+    keep = _some(everything[0], rows, size)
+    if len(keep) < len(rows):
+        said = f"{len(keep)} of {said}, for they do not fit in memory"
+    if learn_from is not None and len(some := _some(learn_from, AllBut(len(learn_from)), size)) < len(learn_from):
+        learn_from = learn_from[some]
+    seen = [not _all_among(keep, rows) for rows in unseen]
     source = f"in {min(FOLDS, len(keep))} folds of them" if learn_from is None else f"from {len(learn_from)} others"
     if models[0].format_.spec.size > WIDE and len(everything[0] if learn_from is None else learn_from) > FEW:
         source += f" (PCA from {FEW} of them, for an item has more than {WIDE} elements)"
     return _Part(keep, learn_from, seen, f"measured on {said}; baselines learned {source}")
 
 
-def _some(stored: Any, rows: Tensor) -> Tensor:
-    """All of these rows; of a stored view in a file, a hundred thousand from all over it."""
-    return rows[:: -(-len(rows) // SPREAD)] if isinstance(stored, Rows) and len(rows) > SPREAD else rows
+def _some(stored: Any, rows: Any, size: int) -> Tensor:
+    """All of these rows; a part from all over them where they lie in a file, or their float views do not fit.
+
+    ``size`` is the number of elements of an item in the view that is measured.
+    """
+    most = min(SPREAD if isinstance(stored, Rows) else len(rows), room_for_items() / (size * 4 * COPIES))
+    return rows[:: max(-(-len(rows) // max(int(most), LEAST)), 1)]
+
+
+def _spread(items: Any) -> Any:
+    """Of a table in a file that is larger than memory, the rows that ``_some`` would take: no others are packed."""
+    large = hasattr(items, "subset") and not items.in_memory
+    if large and items.count() > SPREAD and not fits_in_memory(items.count() * len(items.schema) * 8):
+        return items.subset(np.arange(0, items.count(), -(-items.count() // SPREAD)))
+    return items
+
+
+def _all_among(keep: Tensor, rows: Any) -> bool:
+    """Whether all of these numbers are among those."""
+    if isinstance(rows, AllBut):
+        return not bool(torch.isin(keep, torch.from_numpy(rows.left_out)).any())
+    return bool(torch.isin(keep, rows).all())
 
 
 def _has_learned(model: Embedding, stored: Tensor | None) -> bool:
@@ -260,10 +283,10 @@ def _has_learned(model: Embedding, stored: Tensor | None) -> bool:
     return stored is not None and model.history_.get("data") == data_hash(stored)
 
 
-def _unseen(model: Embedding, stored: Tensor) -> Tensor:
+def _unseen(model: Embedding, stored: Tensor) -> Any:
     """Rows that the model is not known to have learned from: all, or what training held out, or none."""
     if not _has_learned(model, stored):
-        return torch.arange(len(stored))
+        return AllBut(len(stored))
     rows = split(len(stored), int(model.history_.get("seed", 0)))[1]
     return rows if model.history_.get("held_out_items") else rows[:0]
 

@@ -36,7 +36,7 @@ def name_of(path: Path) -> str:
 
 def test_the_public_list_is_exact() -> None:
     assert sorted(isthmus.__all__) == PUBLIC == dir(isthmus)
-    hidden = {"annotations", "sys", "import_module", "ModuleType", "TYPE_CHECKING", "Any"}
+    hidden = {"annotations", "os", "sys", "import_module", "ModuleType", "TYPE_CHECKING", "Any"}
     loaded = {name for name in vars(isthmus) if not name.startswith("_")} - hidden
     modules = {name for name in loaded if isinstance(vars(isthmus)[name], types.ModuleType)}
     assert loaded - modules <= set(PUBLIC)

@@ -298,9 +298,14 @@ except FileError as error:
 
 
 def test_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "memory_limit", lambda: 8.0 * 2**30)
+    assert fits_in_memory(2**32)
+    assert not fits_in_memory(2**32 + 1)
+    monkeypatch.setattr(room, "memory_limit", lambda: 2.0**30)  # of which the libraries take the larger part
+    assert fits_in_memory(2**28)
+    assert not fits_in_memory(2**28 + 1)
     monkeypatch.setattr(room, "memory_limit", lambda: 1000.0)
-    assert fits_in_memory(500)
-    assert not fits_in_memory(501)
+    assert not fits_in_memory(1)
 
 
 def test_a_limit_of_the_process_counts() -> None:

@@ -126,6 +126,10 @@ class Format(ABC):
         Values are rounded and clipped to what the items' dtype can hold.
         """
 
+    def from_tensor_of(self, stored: Tensor, items: Any) -> Any:
+        """``from_tensor`` of what was made of these items: what the stored view leaves aside may be taken from them."""
+        return self.from_tensor(stored)
+
     @abstractmethod
     def scale(self, stored: Tensor) -> Tensor:
         """Stored to scaled, float32, on the tensor's own device."""

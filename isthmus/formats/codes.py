@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from isthmus.formats.base import Column
+from isthmus.formats.containers import arrow_type
 from isthmus.formats.saved import Saved
 
 BASE = 256  # a choice has at most so many levels; more are written as digits
@@ -32,6 +32,7 @@ DAY, WEEK, YEAR = 86_400.0, 604_800.0, 365.2425 * 86_400  # seconds
 CYCLES = {"year": YEAR, "week": WEEK, "day": DAY}  # from the longest: each one refines what the one before it says
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "day": DAY}
 SMALLEST = 0.05  # nats: a choice that is nearly always the same may not outweigh all the others
+LARGEST = 1e150  # of a number: its square still fits float64
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Code(ABC):
     def elements(self) -> tuple[Column, ...]:
         """What a network sees of it; none for a column that is left out."""
 
+    @property
+    def presence(self) -> tuple[float, ...]:
+        """Of each element, the share of the rows with a value of the column in which it says something."""
+        return (1.0,) * len(self.elements)
+
     @abstractmethod
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
         """Arrow array (n,) to stored (n, width). Raises DataError naming column and row, the first being ``first``."""
@@ -88,15 +94,22 @@ class Code(ABC):
     def gather(self, elements: np.ndarray) -> np.ndarray:
         """Elements (n, E) to stored (n, width): the nearest that the column can hold; NaN becomes a missing value."""
 
+    def altered(self, array: Any, stored: np.ndarray) -> tuple[int, str]:
+        """How many cells are not kept as they are, and what becomes of them."""
+        return 0, ""
+
     def errors(self, stored: np.ndarray, again: np.ndarray) -> tuple[float, float, str]:
         """Error of stored values that came back, that of the best guess, and the unit; NaN where no row has a value."""
         there = ~is_missing(stored[:, 0], self.store)
         if not there.any():
             return math.nan, math.nan, ""
         if self.store == "u1" or self.word == "choice":
-            wrong = float((stored[there] != again[there]).mean())
-            most = max(Counter(map(tuple, stored[there].tolist())).values()) if self.width == 1 else 0
-            return wrong, 1 - most / int(there.sum()), "share wrong"
+            x, y = stored[there], again[there]
+            guess = np.empty_like(x)
+            for place in range(x.shape[1]):
+                values, counts = np.unique(x[:, place], return_counts=True)
+                guess[:, place] = values[counts.argmax()]
+            return _share_wrong(x, y), _share_wrong(x, guess), "share wrong"
         x, y = stored[there, 0].astype(np.float64), again[there, 0].astype(np.float64)
         factor, unit = self._unit()
         return (float(np.sqrt(np.square(x - y).mean()) * factor), float(x.std() * factor), unit)
@@ -110,7 +123,7 @@ class Code(ABC):
         return ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"code": self.word} | asdict(self)
+        return {"code": self.word} | {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, saved: Saved) -> Self:
@@ -126,22 +139,15 @@ class Code(ABC):
         return arrow_type(self.type)
 
 
-def arrow_type(text: str) -> Any:
-    """The Arrow type that Arrow writes so. Raises ValueError for anything else."""
-    import re
+def _listed(value: Any) -> Any:
+    """Tuples as lists, which is what JSON has."""
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
-    import pyarrow
 
-    plain = {"double": "float64", "float": "float32", "halffloat": "float16", "date32[day]": "date32",
-             "date64[ms]": "date64"}  # fmt: skip
-    if match := re.fullmatch(r"timestamp\[(s|ms|us|ns)(?:, tz=([\w/+:\- ]+))?\]", text):
-        return pyarrow.timestamp(match[1], match[2])
-    if match := re.fullmatch(r"decimal(128|256)\((\d{1,2}), (-?\d{1,2})\)", text):
-        make = pyarrow.decimal128 if match[1] == "128" else pyarrow.decimal256
-        return make(int(match[2]), int(match[3]))
-    if match := re.fullmatch(r"dictionary<values=([\w\[\]]+), indices=(u?int\d+), ordered=([01])>", text):
-        return pyarrow.dictionary(arrow_type(match[2]), arrow_type(match[1]), match[3] == "1")
-    return pyarrow.type_for_alias(plain.get(text, text))
+def _share_wrong(x: np.ndarray, y: np.ndarray) -> float:
+    """Share of the levels, or of the characters of texts, that are not the same; behind the end of both is nothing."""
+    there = (x != 0) | (y != 0) | (np.arange(x.shape[1]) == 0)
+    return float((x != y)[there].mean())
 
 
 def as_text(array: Any) -> Any:
@@ -150,6 +156,30 @@ def as_text(array: Any) -> Any:
 
     textual = pyarrow.types.is_string(array.type) or pyarrow.types.is_large_string(array.type)
     return array if textual else array.cast(pyarrow.string())
+
+
+def starts_of(array: Any, length: int) -> np.ndarray:
+    """The first ``length`` bytes of UTF-8 of texts, (n, length) uint8: cut at a whole character, then zeros.
+
+    A NUL ends a text; what is missing has zeros alone.
+    """
+    import pyarrow
+
+    texts = as_text(array).cast(pyarrow.large_string()).fill_null("")
+    out = np.zeros((len(texts), length), np.uint8)
+    if not len(texts) or texts.buffers()[2] is None:
+        return out
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(texts.buffers()[2], np.uint8)
+    inside = np.arange(length) < np.diff(ends)[:, None]
+    out[inside] = data[(ends[:-1, None] + np.arange(length))[inside]]
+    longer = np.flatnonzero(np.diff(ends) > length)
+    cut = longer[(data[ends[longer] + length] & 0xC0) == 0x80]  # in the middle of a character
+    last = out[cut, max(length - 4, 0) :]
+    begun = last.shape[1] - 1 - ((last & 0xC0) != 0x80)[:, ::-1].argmax(1)
+    out[cut, max(length - 4, 0) :] = np.where(np.arange(last.shape[1]) < begun[:, None], last, 0)
+    out[np.cumsum(out == 0, axis=1) > 0] = 0
+    return out
 
 
 def floats(array: Any) -> np.ndarray:
@@ -162,15 +192,16 @@ def floats(array: Any) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def clipped(values: np.ndarray, store: str) -> np.ndarray:
-    """Whole numbers in a stored dtype, held to what it can hold beside the mark of a missing value."""
+def clipped(values: np.ndarray, store: str, type: str) -> np.ndarray:
+    """Whole numbers in a stored dtype, held to what it and the Arrow type hold beside the mark of a missing value."""
     bounds = np.iinfo(np.dtype(store))
+    own = np.iinfo(type if type in ("int8", "int16", "int32", "uint8", "uint16", "uint32") else store)
+    least, most = max(int(bounds.min) + 1, int(own.min)), min(int(bounds.max), int(own.max))
     if values.dtype.kind == "f":
-        most = float(bounds.max) if store == "i4" else 2.0**63 - 1024
-        return np.clip(values, -most, most).astype(store)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 8:
-        values = np.minimum(values, np.uint64(bounds.max)).astype(np.int64)
-    return np.clip(values, bounds.min + 1, bounds.max).astype(store)
+        return np.clip(values, least, min(most, 2**63 - 1024)).astype(store)
+    if values.dtype == np.uint64:
+        return np.minimum(values, np.uint64(most)).astype(store)
+    return np.clip(values.astype(np.int64), least, most).astype(store)
 
 
 def is_missing(values: np.ndarray, store: str) -> np.ndarray:

@@ -14,15 +14,16 @@ from isthmus.formats.codes import (
     BASE,
     MISSING,
     Code,
-    arrow_type,
     as_text,
     is_missing,
     nats_of,
+    starts_of,
 )
+from isthmus.formats.containers import arrow_type
 from isthmus.formats.quantities import Number, Time
 from isthmus.formats.saved import Saved, shortened
 
-__all__ = ["CODES", "Choice", "LeftOut", "Text", "code_from_json"]
+__all__ = ["CODES", "Choice", "LeftOut", "Text", "code_from_json", "plain"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,13 @@ class Choice(Code):
     Attributes
     ----------
     levels : text, whole numbers, floats or booleans: most frequent first, or in the order of an ordinal column
+    categories : of a categorical type, all that it has, seen or not, in their order; empty where they are the levels
     shares : of the levels, of those digits where there are more; a tuple for each element
     """
 
     levels: tuple[Any, ...]
     shares: tuple[tuple[float, ...], ...]
+    categories: tuple[Any, ...] = ()
 
     word: ClassVar[str] = "choice"
 
@@ -59,14 +62,14 @@ class Choice(Code):
         import pyarrow
         from pyarrow import compute
 
-        if pyarrow.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        values = pyarrow.array(list(self.levels))
+        array = plain(array)
+        values = _array_of(self.levels)
         if isinstance(self.levels[0], str):
-            array = as_text(array)
-            values = values.cast(array.type)
+            array, values = as_text(array).cast(pyarrow.large_string()), values.cast(pyarrow.large_string())
+        elif pyarrow.types.is_boolean(values.type) and pyarrow.types.is_floating(array.type):
+            array = array.cast(pyarrow.int64()).cast(values.type)  # 2.0 is no truth, but 1.0 may stand for one
         elif array.type != values.type:
-            array = array.cast(values.type, safe=False)
+            array = array.cast(values.type)
         codes = compute.fill_null(compute.index_in(array, value_set=values, skip_nulls=True), -1)
         codes = codes.to_numpy(zero_copy_only=False).astype(np.int32)
         if self.store == "u1":
@@ -74,20 +77,26 @@ class Choice(Code):
         codes[codes < 0] = MISSING["i4"]
         return codes[:, None]
 
-    def unknown(self, array: Any, stored: np.ndarray) -> int:
-        """How many cells hold a level that was never seen."""
-        return int(is_missing(stored[:, 0], self.store).sum()) - array.null_count
+    def altered(self, array: Any, stored: np.ndarray) -> tuple[int, str]:
+        count = int(is_missing(stored[:, 0], self.store).sum()) - array.null_count
+        return count, "levels that were never seen in learning are read as missing"
 
     def unpack(self, stored: np.ndarray) -> Any:
         import pyarrow
 
         missing = is_missing(stored[:, 0], self.store)
-        codes = pyarrow.array(np.where(missing, 0, stored[:, 0]).astype(np.int32), mask=missing)
+        codes = np.where(missing, 0, stored[:, 0]).astype(np.int32)
         kind = self._types()
-        values = pyarrow.array(list(self.levels)).take(codes)
-        if pyarrow.types.is_dictionary(kind):
-            return values.cast(kind.value_type).dictionary_encode()
-        return values if values.type == kind else values.cast(kind, safe=False)
+        inner = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        names = self.categories or self.levels
+        values = _cast(names, inner)
+        if self.categories:
+            place = {name: number for number, name in enumerate(names)}
+            codes = np.array([place[level] for level in self.levels], np.int32)[codes]
+        array = pyarrow.DictionaryArray.from_arrays(
+            pyarrow.array(codes, mask=missing), values, ordered=inner is not kind and kind.ordered
+        )
+        return array if inner is not kind else array.dictionary_decode()
 
     def spread(self, stored: np.ndarray) -> np.ndarray:
         codes = stored[:, 0].astype(np.int64)
@@ -115,8 +124,13 @@ class Choice(Code):
         made = super().from_json(saved)
         levels, shares = saved.get("levels"), saved.get("shares")
         kinds = {type(level) for level in levels} if isinstance(levels, list) else {None}
-        if len(kinds) != 1 or not kinds <= {str, int, float, bool}:
-            raise saved.refuse("levels", "a list of text, numbers or booleans")
+        if len(kinds) != 1 or not kinds <= {str, int, float, bool} or len(set(levels)) < len(levels):
+            raise saved.refuse("levels", "a list of text, numbers or booleans, all different")
+        categories = saved.get("categories")
+        if not isinstance(categories, list) or not {type(one) for one in categories} <= kinds or (
+            categories and not set(levels) <= set(categories)
+        ):  # fmt: skip
+            raise saved.refuse("categories", "none, or a list that has all levels")
         if not isinstance(shares, list) or len(shares) != digits_of(len(levels)):
             raise saved.refuse("shares", "a list for every digit")
         wanted = [len(share) for share in _shares_of(np.ones(len(levels)))]
@@ -124,14 +138,32 @@ class Choice(Code):
             tuple(Saved({"shares": share}, saved.what).numbers("shares", length).tolist())
             for share, length in zip(shares, wanted, strict=True)
         )
-        return replace(made, levels=tuple(levels), shares=checked)
+        return replace(made, levels=tuple(levels), shares=checked, categories=tuple(categories))
 
     @classmethod
     def of(
-        cls, name: str, kind: str, type: str, missing: float, levels: list[Any], counts: Any, note: str = ""
-    ) -> Self:
+        cls, name: str, kind: str, type: str, missing: float, levels: list[Any], counts: Any, note: str = "",
+        categories: tuple[Any, ...] = ()
+    ) -> Self:  # fmt: skip
         """From levels in their order and how often each was seen, (L,)."""
-        return cls(name, kind, type, missing, note, tuple(levels), _shares_of(np.asarray(counts, dtype=np.float64)))
+        shares = _shares_of(np.asarray(counts, dtype=np.float64))
+        return cls(name, kind, type, missing, note, tuple(levels), shares, categories)
+
+
+def plain(array: Any) -> Any:
+    """An Arrow array without a dictionary, and of types that JSON has: text, whole numbers, floats, booleans."""
+    import pyarrow
+    from pyarrow import compute, types
+
+    if types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if types.is_duration(array.type) or types.is_time64(array.type):
+        return array.cast(pyarrow.int64())
+    if types.is_time32(array.type):
+        return array.cast(pyarrow.int32())
+    if types.is_floating(array.type):
+        return compute.add(array.cast(pyarrow.float64()), 0.0)  # of the two zeros Arrow tells apart, one
+    return array.cast(pyarrow.string()) if types.is_decimal(array.type) or types.is_temporal(array.type) else array
 
 
 def digits_of(levels: int) -> int:
@@ -154,15 +186,20 @@ def _shares_of(counts: np.ndarray) -> tuple[tuple[float, ...], ...]:
 class Text(Code):
     """Free text by its first ``length`` bytes of UTF-8: a choice of a byte at every place, with a mark of the end.
 
-    What is longer is cut there, at a whole character. Bytes never seen while learning are missing.
+    What is longer is cut there, at a whole character, and a NUL ends a text. Bytes never seen while learning are
+    missing. Where the column was categorical, its categories come back in the order of the rows.
 
     Attributes
     ----------
     alphabet : the bytes seen, rising; the level after the last one is the end
+    shares : of the levels at each of the ``length`` places, among the texts that reach it
+    reach : the share of the texts that reach each place, with their end at the latest
     """
 
     length: int
     alphabet: tuple[int, ...]
+    shares: tuple[tuple[float, ...], ...]
+    reach: tuple[float, ...]
 
     word: ClassVar[str] = "text"
 
@@ -172,21 +209,17 @@ class Text(Code):
 
     @property
     def elements(self) -> tuple[Column, ...]:
-        levels = len(self.alphabet) + 1
-        one = Column(self.name, self.kind, levels, (), math.log(levels), (1 / levels,) * levels)
-        return (one,) * self.length
+        return tuple(
+            Column(self.name, self.kind, len(share), (), nats_of(np.array(share)), share) for share in self.shares
+        )
+
+    @property
+    def presence(self) -> tuple[float, ...]:
+        return self.reach
 
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
-        import pyarrow
-
         missing = array.is_null().to_numpy(zero_copy_only=False)
-        stored = np.zeros((len(array), self.length), np.uint8)
-        if pyarrow.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        for row, text in enumerate(as_text(array).to_pylist()):
-            if text:
-                start = text.encode("utf-8", "replace")[: self.length].decode("utf-8", "ignore").encode()
-                stored[row, : len(start)] = np.frombuffer(start, np.uint8)
+        stored = starts_of(plain(array), self.length)
         stored[missing, 0] = MISSING["u1"]
         return stored
 
@@ -229,24 +262,46 @@ class Text(Code):
     @classmethod
     def from_json(cls, saved: Saved) -> Self:
         made = super().from_json(saved)
+        length, alphabet = saved.integer("length", 1, 4096), saved.integers("alphabet", below=255)
+        rows = saved.get("shares")
+        if not isinstance(rows, list) or len(rows) != length:
+            raise saved.refuse("shares", "a list for every place")
+        shares = [Saved({"shares": row}, saved.what).numbers("shares", len(alphabet) + 1).tolist() for row in rows]
         return replace(
-            made, length=saved.integer("length", 1, 4096), alphabet=tuple(saved.integers("alphabet", below=255))
-        )
+            made, length=length, alphabet=tuple(alphabet), shares=tuple(map(tuple, shares)),
+            reach=tuple(saved.numbers("reach", length).tolist()),
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, name: str, type: str, missing: float, longest: int, counts: np.ndarray) -> Self:
+        """From the most bytes that a text has, and how often each byte, or the end, 0, stood where, (places, 256)."""
+        length = min(max(longest, 1), len(counts))
+        counts = counts[:length].astype(np.float64)
+        alphabet = np.flatnonzero(counts.sum(0) > 0)
+        alphabet = alphabet[(alphabet > 0) & (alphabet < 255)]
+        shares = counts[:, [*alphabet, 0]] + 1e-9
+        reach = counts.sum(1) / max(counts[0].sum(), 1)
+        note = f"the longest has {longest} bytes" if longest > length else ""
+        rows = (shares / shares.sum(1, keepdims=True)).tolist()
+        return cls(name, "text", type, missing, note, length, tuple(alphabet.tolist()), tuple(map(tuple, rows)),
+                   tuple(reach.tolist()))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class LeftOut(Code):
     """A column that no network sees: all values equal, all different (identifiers), or none there.
 
-    A constant comes back. Identifiers of what was given are put back by ``reconstruct`` and ``impute``; new rows are
+    A constant comes back. The others come back from ``reconstruct`` and ``impute``, which are given them; new rows are
     numbered from 0, or have none where identifiers are text.
 
     Attributes
     ----------
     value : of a constant, as JSON holds it; None for the others
+    categories : of a categorical type, all that it has, in their order
     """
 
     value: Any
+    categories: tuple[Any, ...] = ()
 
     word: ClassVar[str] = "left out"
 
@@ -265,14 +320,15 @@ class LeftOut(Code):
         import pyarrow
 
         kind, n = self._types(), len(stored)
+        categorical = pyarrow.types.is_dictionary(kind)
+        inner = kind.value_type if categorical else kind
+        if categorical and self.categories:
+            place = self.categories.index(self.value) if self.kind == "constant" else 0
+            codes = pyarrow.array(np.full(n, place, np.int32), mask=np.full(n, self.kind != "constant"))
+            return pyarrow.DictionaryArray.from_arrays(codes, _cast(self.categories, inner), ordered=kind.ordered)
         if self.kind == "constant":
-            inner = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-            value = pyarrow.array([self.value])
-            if pyarrow.types.is_date32(inner) or pyarrow.types.is_time32(inner):
-                value = value.cast(pyarrow.int32())
-            value = pyarrow.scalar(value.cast(inner)[0].as_py(), inner) if value.type != inner else value[0]
-            array = pyarrow.repeat(value, n)
-            return array.dictionary_encode() if pyarrow.types.is_dictionary(kind) else array
+            array = pyarrow.repeat(_cast([self.value], inner)[0], n)
+            return array.dictionary_encode() if categorical else array
         if self.kind == "identifier" and pyarrow.types.is_integer(kind):
             return pyarrow.array(np.arange(n)).cast(kind, safe=False)
         return pyarrow.nulls(n, kind)
@@ -283,8 +339,36 @@ class LeftOut(Code):
     def gather(self, elements: np.ndarray) -> np.ndarray:
         return np.zeros((len(elements), 0), np.uint8)
 
+    @classmethod
+    def from_json(cls, saved: Saved) -> Self:
+        made = super().from_json(saved)
+        given = [made.value] if made.kind == "constant" else []
+        if not isinstance(made.categories, list) or len({type(one) for one in [*given, *made.categories]}) > 1:
+            raise saved.refuse("categories", "a list of levels, and the value one of them")
+        if given and not (isinstance(given[0], str | int | float) and given[0] in (made.categories or given)):
+            raise saved.refuse("value", "text, a number or a boolean")
+        return replace(made, categories=tuple(made.categories))
+
     def in_words(self) -> str:
         return f"always {shortened(self.value, 30)}" if self.kind == "constant" else ""
+
+
+def _array_of(values: Any) -> Any:
+    """Values as JSON holds them, all of one kind, as an Arrow array."""
+    import pyarrow
+
+    large = isinstance(values[0], int) and not isinstance(values[0], bool) and max(values) >= 2**63
+    return pyarrow.array(list(values), pyarrow.uint64() if large else None)
+
+
+def _cast(values: Any, kind: Any) -> Any:
+    """Values as JSON holds them, as an Arrow array of a type; dates and times from whole numbers or text."""
+    import pyarrow
+
+    array = _array_of(values)
+    if pyarrow.types.is_integer(array.type) and (pyarrow.types.is_date32(kind) or pyarrow.types.is_time32(kind)):
+        array = array.cast(pyarrow.int32())
+    return array if array.type == kind else array.cast(kind, safe=not pyarrow.types.is_decimal(kind))
 
 
 CODES: dict[str, type[Code]] = {code.word: code for code in (Number, Choice, Time, Text, LeftOut)}
@@ -298,4 +382,8 @@ def code_from_json(saved: Any) -> Code:
         arrow_type(made.type)
     except ValueError as error:
         raise DamagedFileError(f"a saved column has the type {shortened(made.type)}, which does not exist") from error
+    try:
+        made.unpack(np.zeros((1, made.width), made.store))
+    except (ValueError, TypeError, OverflowError, KeyError) as error:  # Arrow's own are among these
+        raise DamagedFileError(f"what a saved column of {made.type} holds is not of this type: {error}") from error
     return made

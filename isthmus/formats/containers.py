@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Container",
+    "arrow_type",
     "from_cells",
     "from_mapping",
     "from_numpy",
@@ -498,7 +499,7 @@ def _as_arrow(column: Any, word: str) -> Any:
     import pyarrow
     from pyarrow import types
 
-    kind = _arrow_type(word)
+    kind = arrow_type(word)
     if not types.is_dictionary(kind):
         return _decoded(column).cast(kind)
     return pyarrow.chunked_array(
@@ -512,11 +513,14 @@ def _as_arrow(column: Any, word: str) -> Any:
     )
 
 
-def _arrow_type(word: str) -> Any:
+def arrow_type(word: str) -> pyarrow.DataType:
+    """The Arrow type that Arrow prints so. ValueError for a word that no column of a table has."""
     import pyarrow
 
+    if not re.fullmatch(ARROW, word):
+        raise ValueError(f"{shortened(word)} is no type of a column")
     if found := re.fullmatch(r"dictionary<values=(.*), indices=(.*), ordered=(.)>", word):
-        return pyarrow.dictionary(_arrow_type(found[2]), _arrow_type(found[1]), found[3] == "1")
+        return pyarrow.dictionary(arrow_type(found[2]), arrow_type(found[1]), found[3] == "1")
     if found := re.fullmatch(r"(decimal\d+)\((\d+), (-?\d+)\)", word):
         return getattr(pyarrow, found[1])(int(found[2]), int(found[3]))
     if found := re.fullmatch(r"timestamp\[(\w+), tz=(.*)\]", word):

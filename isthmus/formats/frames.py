@@ -10,6 +10,9 @@ polars frame                       at once                       polars, of the 
 polars lazy frame                  asked once, kept on disk      polars frame
 pyarrow Table, RecordBatch         at once                       pyarrow Table
 pyarrow Dataset                    in pieces                     pyarrow Table
+list of Arrow batches, and what    a batch at a time             what the first batch is
+gives frames whenever it is
+iterated
 DuckDB relation                    asked once, kept on disk      pyarrow Table
 other Arrow streams, narwhals      at once                       pyarrow Table
 dict of columns                    at once                       dict of lists or NumPy arrays, as they were
@@ -76,6 +79,8 @@ from isthmus.formats.table_files import (
 )
 from isthmus.formats.written import write_table
 
+TEXTS = {"string", "large_string", "string_view"}
+
 __all__ = ["NUMBERS", "TABLE_ENDINGS", "Container", "Source", "is_table", "source_of", "write_table"]
 
 
@@ -95,8 +100,8 @@ def is_table(items: Any) -> bool:
     if isinstance(items, Mapping):
         return bool(items) and all(hasattr(column, "__len__") and _is_column(column) for column in items.values())
     if isinstance(items, list | tuple):
-        return bool(items) and (isinstance(items[0], Mapping) or _are_paths(items))
-    return isinstance(items, Source) or _frame_kind(items) is not None
+        return bool(items) and (isinstance(items[0], Mapping) or _are_paths(items) or _are_batches(items))
+    return isinstance(items, Source) or _frame_kind(items) is not None or _are_batches(items)
 
 
 def _are_paths(items: Any) -> bool:
@@ -106,6 +111,25 @@ def _are_paths(items: Any) -> bool:
         and bool(items)
         and all(isinstance(item, str | os.PathLike) and ending_of(os.fsdecode(item)) for item in items)
     )
+
+
+def _are_batches(items: Any) -> bool:
+    """Whether items give frames, one after the other, each time that they are iterated; a list of Arrow batches does.
+
+    A list of other frames may be an array of three axes, and an iterator can be read only once.
+    """
+    if isinstance(items, list | tuple):
+        return bool(items) and all(type(item).__name__ == "RecordBatch" for item in items)
+    if isinstance(items, type | str | bytes | Mapping) or not hasattr(items, "__iter__") or hasattr(items, "__next__"):
+        return False
+    if hasattr(items, "__array__") or hasattr(items, "__array_interface__") or hasattr(items, "tocoo"):
+        return False
+    again = iter(items)
+    try:
+        return again is not items and _frame_kind(next(again, None)) is not None
+    finally:
+        if hasattr(again, "close"):
+            again.close()
 
 
 def _is_column(column: Any) -> bool:
@@ -157,7 +181,8 @@ def source_of(items: Any, *, delimiter: str | None = None, encoding: str | None 
     Parameters
     ----------
     items : a frame, a dict of columns, a list of dicts or rows, a 2-D or structured array, a path, a folder or a glob
-        pattern, a list of paths, or a `Source`, which is returned as it is
+        pattern, a list of paths, what gives frames each time that it is iterated, or a `Source`, which is returned as
+        it is
     delimiter : of CSV files, one character; None finds comma, semicolon, tab or bar
     encoding : of CSV files, Python's name; None is UTF-8, or UTF-16 where the file begins with its mark
 
@@ -181,6 +206,8 @@ def source_of(items: Any, *, delimiter: str | None = None, encoding: str | None 
     kind = _frame_kind(items)
     if kind in _LAZY:
         return _LAZY[kind](items)
+    if kind is None and not isinstance(items, np.ndarray) and _are_batches(items):
+        return _of_batches(items)
     if kind == "once":
         raise DataError(
             "a RecordBatchReader can be read only once, and a table is read several times: give .read_all()"
@@ -282,6 +309,36 @@ def _of_dataset(dataset: Any) -> Source:
 
     source = Source("the dataset", lambda: Plan(dataset.schema, None, read), partial(Container.of_arrow, "pyarrow"))
     _ = source.schema
+    return source
+
+
+def _of_batches(batches: Iterable[Any]) -> Source:
+    def table_of(number: int, batch: Any) -> tuple[Any, Container]:
+        kind = _frame_kind(batch)
+        if kind not in ("pandas", "polars", "pyarrow", "stream"):
+            raise FormatError(f"batch {number} is a {type(batch).__name__}, and batch 0 was a frame")
+        return _in_memory(batch, kind)
+
+    def read(columns: Sequence[str]) -> Iterator[Any]:
+        for number, batch in enumerate(batches):
+            table = table_of(number, batch)[0]
+            for name in columns:
+                there = table.schema.names.count(name)
+                own, learned = table.schema.field(name).type if there else None, first.schema.field(name).type
+                if own != learned and str(own) != "null" and not {str(own), str(learned)} <= TEXTS:
+                    holds = f"holds {own} in batch {number}" if there else f"is not in batch {number}"
+                    raise DataError(
+                        f'the column "{name}" {holds}, and {learned} in batch 0: give all batches the same columns and'
+                        ' types (whole numbers with holes are "Int64" in pandas)'
+                    )
+            yield from table.select(list(columns)).to_batches(max_chunksize=ROWS)
+
+    again = iter(batches)
+    first, container = table_of(0, next(again))
+    del again
+    source = Source("the stream of batches", lambda: Plan(first.schema, None, read), lambda _: container)
+    _ = source.schema
+    first = first.slice(0, 0)  # its rows are read again
     return source
 
 

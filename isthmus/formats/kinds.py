@@ -17,6 +17,9 @@ timestamps, dates, times  datetime
 durations                 duration, a number
 any, without a value      empty
 ========================= =============================================================================================
+
+A table of one row is learned, too: each value is then a choice of one level. What the user says a column holds is
+believed, even of a constant one.
 """
 
 from __future__ import annotations
@@ -24,15 +27,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from isthmus.errors import FormatError, MissingExtra
+from isthmus.errors import DataError, FormatError, MissingExtra
 from isthmus.formats.arrays import listing
-from isthmus.formats.codes import CYCLES, SECONDS, Code, floats
-from isthmus.formats.columns import Choice, LeftOut, Text
-from isthmus.formats.quantities import Number, Time
+from isthmus.formats.codes import CYCLES, LARGEST, SECONDS, Code, floats, starts_of
+from isthmus.formats.columns import Choice, LeftOut, Text, plain
+from isthmus.formats.quantities import SMALL, Number, Time, waves
 
 __all__ = ["KINDS", "Found", "found_for"]
 
@@ -51,6 +55,7 @@ KINDS = (
 MOST_LEVELS = 2**19  # levels kept of a column, the most frequent; their names stand in the model's file
 MOST_BYTES = 8 * 2**20  # of all of their names together
 BINS = 8  # of a number, for networks: as many rows in each
+EXACT = 4096  # numbers of a column that are kept as they are, for quantiles
 DIGEST = 500  # centroids of a t-digest: quantiles within some thousandths
 SPIKE = 0.2  # share of the rows from which one value of a number is a choice of its own
 FEW = 20  # different values below which a number has no spike: its values are all frequent
@@ -67,7 +72,8 @@ def found_for(name: str, arrow: Any, kind: str | None) -> Found:
     """
     from pyarrow import types
 
-    inner = arrow.value_type if types.is_dictionary(arrow) else arrow
+    categorical = types.is_dictionary(arrow)
+    inner = arrow.value_type if categorical else arrow
     textual = types.is_string(inner) or types.is_large_string(inner) or types.is_string_view(inner)
     moment = types.is_temporal(inner) and not types.is_duration(inner)
     number = types.is_integer(inner) or types.is_floating(inner) or types.is_decimal(inner) or types.is_duration(inner)
@@ -75,14 +81,14 @@ def found_for(name: str, arrow: Any, kind: str | None) -> Found:
         return Ignored(name, arrow, kind)
     if kind in ("category", "ordinal", "boolean"):
         return Levels(name, arrow, kind)
-    allowed = {"continuous": number, "integer": number, "duration": types.is_duration(inner), "datetime": moment,
-               "text": textual}  # fmt: skip
+    allowed = {"continuous": number and not categorical, "integer": number and not categorical, "text": textual,
+               "duration": types.is_duration(arrow), "datetime": moment and not categorical}  # fmt: skip
     if kind is not None and not allowed[kind]:
         raise FormatError(
             f'kinds={{"{name}": "{kind}"}}: the column holds {arrow}, which cannot be read so; give '
             + listing(f'"{word}"' for word in KINDS if allowed.get(word, True))
         )
-    if types.is_boolean(inner) or types.is_dictionary(arrow) or textual:
+    if types.is_boolean(inner) or categorical or textual:
         return Levels(name, arrow, kind)
     return Moments(name, arrow, kind) if moment else Numbers(name, arrow, kind)
 
@@ -131,9 +137,10 @@ class Found(ABC):
 
     def _one_level(self, value: Any) -> Code:
         """A constant is left out, unless it is missing somewhere: that is a choice, too."""
-        if not self.nulls:
+        if not self.nulls and self.rows > 1:
             return self._left_out("constant", value, "every row holds the same")
-        return Choice.of(self.name, "constant", str(self.arrow), self.missing, [value], [1], "one value, or missing")
+        note = "one value, or missing" if self.nulls else "one row"
+        return Choice.of(self.name, "constant", str(self.arrow), self.missing, [value], [1], note)
 
 
 class Ignored(Found):
@@ -155,19 +162,28 @@ class Numbers(Found):
         self.low, self.high = math.inf, -math.inf
         self.whole = self.counting = True
         self.last: int | None = None
-        self.digest = _sketches().tdigest_double(DIGEST)
+        self.exact: set[Any] = set()  # at most two different values of whole numbers and decimals
+        self.quantiles = _Quantiles()
         self.often: float | None = None  # the most frequent value of the first rows
         self.times = 0
-        self.varied = False
+        self.varied = self.beyond = False
 
     def _add(self, array: Any) -> None:
         import pyarrow
+        from pyarrow import compute
 
         if pyarrow.types.is_duration(array.type):
             array = array.cast(pyarrow.int64())
         self._follow(array)
+        if not pyarrow.types.is_floating(array.type):  # floats tell large whole numbers from each other no more
+            wide = array.cast(pyarrow.decimal256(76, array.type.scale)) if hasattr(array.type, "scale") else array
+            self.exact |= set(compute.min_max(wide).as_py().values())
+            self.exact = set(sorted(self.exact)[:2])
         x = floats(array)
-        x = x[np.isfinite(x)]  # infinity is refused, by row, when the column is packed
+        with np.errstate(invalid="ignore"):
+            near = np.abs(x) <= LARGEST
+        self.beyond = self.beyond or not near.all()
+        x = x[near]  # what is beyond is refused, by row, when the column is packed
         if not len(x):
             return
         if not self.count:
@@ -180,7 +196,7 @@ class Numbers(Found):
         self.squares += float(np.square(x - mean).sum()) + (mean - self.mean) ** 2 * self.count * len(x) / total
         self.mean += (mean - self.mean) * len(x) / total
         self.count = total
-        self.digest.update(x)
+        self.quantiles.add(x)
 
     def _follow(self, array: Any) -> None:
         """Whether every row is one more than the row before, as numbers of rows are."""
@@ -196,12 +212,18 @@ class Numbers(Found):
     def _finish(self) -> Code:
         import pyarrow
 
-        if not self.count or self.low == self.high:
-            value: Any = self.low if self.count else 0.0
-            value = int(value) if not pyarrow.types.is_floating(self.arrow) else value
-            return self._one_level(float(value) if pyarrow.types.is_decimal(self.arrow) else value)
+        if self.beyond and (not self.count or self.low == self.high):
+            raise DataError(
+                f'column "{self.name}" holds infinity, or numbers beyond {LARGEST:g}, and one value else at most:'
+                " divide it, or leave those cells empty"
+            )
+        if self.low == self.high and self.kind is None and len(self.exact) < 2:
+            return self._one_level(self._value())
         if self.kind is None and self.counting and self.rows >= FEWEST:
             return self._left_out("identifier", None, "each row is one more than the row before")
+        if self.kind == "integer" and not self.whole:
+            raise FormatError(f'kinds={{"{self.name}": "integer"}}: the column holds numbers that are not whole; round '
+                              'it first, or give "continuous"')  # fmt: skip
         whole = self.whole and self.kind != "continuous"
         duration = pyarrow.types.is_duration(self.arrow)
         kind = "duration" if duration else self.kind or ("integer" if whole else "continuous")
@@ -212,7 +234,7 @@ class Numbers(Found):
         bent = np.arcsinh((grid - centre) / spread) if heavy else grid
         mean, deviation = (float(bent.mean()), float(bent.std())) if heavy or spike is not None else (
             self.mean, math.sqrt(self.squares / self.count))  # fmt: skip
-        if deviation <= 1e-12 * max(abs(mean), 1e-300):  # what is left beside the spike is one value
+        if deviation <= 4 * np.spacing(abs(mean)):  # what is left, beside the spike perhaps, is one value
             deviation = max(abs(mean), 1.0)
         edges = np.unique(((np.quantile(bent, np.linspace(0, 1, BINS + 1)) - mean) / deviation).astype(np.float32))
         return Number(
@@ -220,16 +242,24 @@ class Numbers(Found):
             self.high, whole, spike, share if spike is not None else 0.0, tuple(map(float, edges)),
         )  # fmt: skip
 
+    def _value(self) -> Any:
+        """The one value of a constant column, as JSON holds it."""
+        from pyarrow import types
+
+        if not self.exact:
+            return self.low + 0.0  # of the two zeros, one
+        return str(*self.exact) if types.is_decimal(self.arrow) else next(iter(self.exact))
+
     def _quantiles(self, spike: float | None) -> np.ndarray:
         """A thousand values that lie as the column's do, the spike left out."""
         ranks = (np.arange(1000) + 0.5) / 1000
-        grid = np.array([self.digest.get_quantile(rank) for rank in ranks])
+        grid = self.quantiles.at(ranks)
         if spike is not None:
-            below = self.digest.get_rank(spike) - self.times / self.count / 2
             share = self.times / self.count
+            below = self.quantiles.below(spike, share)
             ranks *= 1 - share
             ranks[ranks > below] += share
-            grid = np.array([self.digest.get_quantile(min(rank, 1.0)) for rank in ranks])
+            grid = self.quantiles.at(np.minimum(ranks, 1.0))
             grid = grid[grid != spike] if (grid != spike).any() else grid
         grid = np.clip(grid, self.low, self.high)
         return np.concatenate([[self.low], grid, [self.high]])
@@ -253,7 +283,8 @@ class Moments(Found):
         self.unit = "day" if "day" in str(arrow) else "ms" if str(arrow).startswith("date64") else arrow.unit
         self.low, self.high, self.grain = 2**63 - 1, -(2**63), 0
         self.count, self.mean, self.squares = 0, 0.0, 0.0
-        self.digest = _sketches().tdigest_double(DIGEST)
+        self.quantiles = _Quantiles()
+        self.waves = {cycle: np.zeros((2, 2)) for cycle in CYCLES}  # sums of sines and cosines, and of their squares
 
     def _add(self, array: Any) -> None:
         import pyarrow
@@ -263,29 +294,39 @@ class Moments(Found):
         if not self.count:
             self.first = int(values[0])
         self.low, self.high = min(self.low, int(values.min())), max(self.high, int(values.max()))
-        self.grain = math.gcd(self.grain, int(np.gcd.reduce(values - self.first)))
+        far = max(self.high - self.first, self.first - self.low) >= 2**62  # differences would not fit
+        self.grain = 1 if far else math.gcd(self.grain, int(np.gcd.reduce(values - self.first)))
+        for cycle, sums in self.waves.items():
+            both = np.stack(waves(values, self.unit, cycle))
+            sums += np.stack([both.sum(1, np.float64), np.square(both).sum(1, np.float64)])
         x = values.astype(np.float64)
         mean, total = float(x.mean()), self.count + len(x)
         self.squares += float(np.square(x - mean).sum()) + (mean - self.mean) ** 2 * self.count * len(x) / total
         self.mean += (mean - self.mean) * len(x) / total
         self.count = total
-        self.digest.update(x)
+        self.quantiles.add(x)
 
     def _finish(self) -> Code:
         if self.low == self.high:
-            return self._one_level(self.low) if not self.nulls else self._code(1.0, (), (0.0,))
+            left_out = not self.nulls and self.kind is None and self.rows > 1
+            return self._one_level(self.low) if left_out else self._code(1.0, (), (0.0,))
         step = math.sqrt(self.squares / self.count) or 1.0
         reach, grain = (size * SECONDS[self.unit] for size in (self.high - self.low, self.grain))
         cycles = [cycle for cycle, period in CYCLES.items() if grain < period / 2 and reach > period / 2]
         cycles = [cycle for cycle in cycles if cycle != "year" or reach > CYCLES["year"]]
-        grid = np.array([self.digest.get_quantile(rank) for rank in np.linspace(0, 1, BINS + 1)])
+        cycles = [] if self.high - self.low >= 2**62 else cycles  # a century of nanoseconds and more
+        grid = self.quantiles.at(np.linspace(0, 1, BINS + 1))
         edges = np.unique(((grid - self.mean) / step).astype(np.float32))
         return self._code(step, tuple(cycles), tuple(map(float, edges)))
 
     def _code(self, step: float, cycles: tuple[str, ...], edges: tuple[float, ...]) -> Time:
+        means = [self.waves[cycle] / self.count for cycle in cycles]
+        middles = np.array([mean for mean, _ in means]).reshape(-1)
+        squares = np.array([square for _, square in means]).reshape(-1)
+        sizes = np.sqrt(np.maximum(squares - np.square(middles), SMALL**2))
         return Time(
             self.name, "datetime", str(self.arrow), self.missing, "", self.unit, self.mean, step, self.low,
-            self.high, max(self.grain, 1), cycles, edges,
+            self.high, max(self.grain, 1), cycles, tuple(middles.tolist()), tuple(sizes.tolist()), edges,
         )  # fmt: skip
 
 
@@ -296,24 +337,25 @@ class Levels(Found):
         super().__init__(name, arrow, kind)
         self.counts: Counter[Any] | None = Counter()  # None: too many
         self.different = _sketches().hll_sketch(12)
-        self.ordered: list[Any] = []
-        self.letters = np.zeros(256, np.int64)
+        self.categories: list[Any] = []  # of a categorical type, seen or not
+        self.letters = np.zeros((LONGEST, 256), np.int64)
         self.longest = self.spaced = 0
+
+    def add(self, array: Any) -> None:
+        import pyarrow
+
+        if pyarrow.types.is_dictionary(array.type) and len(array.dictionary) > len(self.categories):
+            self.categories = plain(array.dictionary).to_pylist()
+        super().add(array)
 
     def _add(self, array: Any) -> None:
         import pyarrow
         from pyarrow import compute
 
-        if pyarrow.types.is_dictionary(array.type):
-            if array.type.ordered and len(array.dictionary) > len(self.ordered):
-                self.ordered = array.dictionary.to_pylist()
-            array = array.dictionary_decode()
-        if pyarrow.types.is_decimal(array.type) or pyarrow.types.is_temporal(array.type):
-            array = array.cast(pyarrow.string())
-        found = compute.value_counts(array)
+        found = compute.value_counts(plain(array))
         values, counts = found.field("values"), found.field("counts").to_numpy()
         if pyarrow.types.is_string(values.type) or pyarrow.types.is_large_string(values.type):
-            self._spell(values)
+            self._spell(values, counts)
         levels = values.to_pylist()
         if self.counts is None:
             for level in levels:
@@ -327,14 +369,17 @@ class Levels(Found):
             self.frequent = self.counts.most_common(MOST_LEVELS // 2)
             self.counts = None
 
-    def _spell(self, values: Any) -> None:
-        """Which bytes the texts have, how long they are, and how many of them hold a space."""
+    def _spell(self, values: Any, counts: np.ndarray) -> None:
+        """Which bytes texts have at which place, how long they are, and how many of them hold a space."""
         from pyarrow import compute
 
         self.longest = max(self.longest, compute.max(compute.binary_length(values)).as_py() or 0)
         self.spaced += compute.sum(compute.match_substring(values, " ")).as_py() or 0
-        joined = "".join(values.to_pylist()).encode("utf-8", "replace")
-        self.letters += np.bincount(np.frombuffer(joined, np.uint8), minlength=256)
+        starts = starts_of(values, LONGEST)
+        ended = np.cumsum(starts == 0, axis=1) > 1
+        for place, letters in enumerate(self.letters):
+            there = ~ended[:, place]
+            letters += np.bincount(starts[there, place], counts[there], minlength=256).astype(np.int64)
 
     def _finish(self) -> Code:
         import pyarrow
@@ -344,12 +389,16 @@ class Levels(Found):
             different = self.different.get_estimate()
         else:
             different = len(self.counts)
-        if different == 1 and self.counts is not None and not pyarrow.types.is_boolean(self.arrow):
+        boolean = pyarrow.types.is_boolean(self.arrow)
+        if different == 1 and self.counts is not None and self.kind is None and not boolean:
             return self._one_level(next(iter(self.counts)))
-        if pyarrow.types.is_boolean(self.arrow):
+        if self.kind == "boolean" and different > 2:
+            raise FormatError(f'kinds={{"{self.name}": "boolean"}}: the column holds more than two values; give '
+                              '"category"')  # fmt: skip
+        if boolean:
             seen_of = self.counts or Counter()
             counts = [seen_of[level] for level in (False, True)]
-            if 0 in counts and not self.nulls and self.kind is None:
+            if 0 in counts and not self.nulls and self.kind is None and self.rows > 1:
                 return self._left_out("constant", counts[0] == 0, "every row holds the same")
             return Choice.of(self.name, "boolean", str(self.arrow), self.missing, [False, True], counts)
         if self.kind == "text" or (self.kind is None and self._is_no_choice(different, seen)):
@@ -367,20 +416,30 @@ class Levels(Found):
         return seen >= FEWEST and different > 0.98 * seen and self.spaced < 0.1 * seen
 
     def _text(self) -> Text:
-        self.letters[[0, 255]] = 0
-        alphabet = tuple(np.flatnonzero(self.letters).tolist())
-        length = min(max(self.longest, 1), LONGEST)
-        note = f"the longest has {self.longest} bytes" if self.longest > LONGEST else ""
-        return Text(self.name, "text", str(self.arrow), self.missing, note, length, alphabet)
+        return Text.of(self.name, str(self.arrow), self.missing, self.longest, self.letters)
+
+    def _left_out(self, kind: str, value: Any, note: str) -> LeftOut:
+        return replace(super()._left_out(kind, value, note), categories=self._named([value]))
+
+    def _one_level(self, value: Any) -> Code:
+        code = super()._one_level(value)
+        return replace(code, categories=self._named([value])) if isinstance(code, Choice) else code
+
+    def _named(self, levels: Any) -> tuple[Any, ...]:
+        """The categories, where they are more than the levels, or in another order."""
+        size = sum(len(str(level).encode()) for level in self.categories)
+        few = len(self.categories) <= MOST_LEVELS and size <= MOST_BYTES
+        return tuple(self.categories) if few and self.categories != list(levels) else ()
 
     def _choice(self, seen: int) -> Choice:
         counts = self.counts if self.counts is not None else Counter(dict(self.frequent))
         levels = sorted(counts, key=lambda level: (-counts[level], str(level)))
-        ordered = [level for level in self.ordered if level in counts]
+        ordered = self.categories if getattr(self.arrow, "ordered", False) else []
+        ordered = [level for level in ordered if level in counts]
         kind = self.kind or ("ordinal" if ordered else "category")
         if kind == "ordinal":
             levels = ordered or sorted(levels)
-        note = ""
+        note = "" if self.counts is not None else f"only the {len(levels):,} most frequent levels are told apart"
         size = 0
         for kept, level in enumerate(levels):
             size += len(str(level).encode()) + 8
@@ -388,7 +447,39 @@ class Levels(Found):
                 levels, note = levels[:kept], f"only the {kept:,} most frequent levels are told apart"
                 break
         note = note or _near(levels)
-        return Choice.of(self.name, kind, str(self.arrow), self.missing, levels, [counts[v] for v in levels], note)
+        return Choice.of(self.name, kind, str(self.arrow), self.missing, levels, [counts[v] for v in levels], note,
+                         self._named(levels))  # fmt: skip
+
+
+class _Quantiles:
+    """Quantiles of numbers: of some thousand the numbers themselves are kept, of more a t-digest."""
+
+    def __init__(self) -> None:
+        self.kept: list[np.ndarray] = []
+        self.count = 0
+        self.digest: Any = None
+
+    def add(self, x: np.ndarray) -> None:
+        """More numbers, all of them finite."""
+        self.count += len(x)
+        self.kept.append(x)
+        if self.digest is not None or self.count > EXACT:
+            self.digest = self.digest or _sketches().tdigest_double(DIGEST)
+            self.digest.update(np.concatenate(self.kept))
+            self.kept = []
+
+    def at(self, ranks: np.ndarray) -> np.ndarray:
+        """The values at ranks from 0 to 1."""
+        if self.digest is None:
+            x = np.sort(np.concatenate(self.kept))
+            return np.interp(ranks * (len(x) - 1), np.arange(len(x)), x)
+        return np.array([self.digest.get_quantile(rank) for rank in ranks.tolist()])
+
+    def below(self, value: float, share: float) -> float:
+        """The share of the numbers that lie below a value which is itself a share of them."""
+        if self.digest is None:
+            return float((np.concatenate(self.kept) < value).mean())
+        return float(self.digest.get_rank(value)) - share / 2
 
 
 def _near(levels: list[Any]) -> str:

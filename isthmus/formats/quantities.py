@@ -14,6 +14,7 @@ from isthmus.formats.codes import (
     CYCLES,
     DAY,
     FAR,
+    LARGEST,
     MISSING,
     SECONDS,
     Code,
@@ -24,7 +25,10 @@ from isthmus.formats.codes import (
 )
 from isthmus.formats.saved import Saved
 
-__all__ = ["Number", "Time"]
+__all__ = ["Number", "Time", "waves"]
+
+FARTHEST = 2.0**63 - 1024  # the largest float64 that int64 holds
+SMALL = 1e-4  # deviation of a cycle's number, at least: less is a moment that is always the same
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Number(Code):
     asinh is a line around the centre and a logarithm far from it, on both sides, and has an inverse. A value of a share
     of a fifth or more (``spike``: no capital gain, say) is a choice of its own, and the number is there only for the
     other rows.
+
+    Stored as 32-bit or 64-bit integers or floats; decimals as 64-bit floats, exact to 15 digits. One value of an
+    integer type is the mark of a missing one, and is held one away from it: the least of signed ones, the largest of
+    uint64.
 
     Attributes
     ----------
@@ -62,9 +70,14 @@ class Number(Code):
     def store(self) -> str:
         if self.type in ("float", "halffloat"):
             return "f4"
-        if self.type in ("double", "float64") or self.type.startswith("decimal") or self.type == "uint64":
+        if self.type == "double" or self.type.startswith("decimal"):
             return "f8"
         return "i8" if max(abs(self.low), abs(self.high)) >= 2**29 or self.type.startswith("duration") else "i4"
+
+    @property
+    def bias(self) -> int:
+        """What a stored number lacks: whole numbers of uint64 may be too large for int64."""
+        return 2**63 - 1 if self.type == "uint64" and self.high >= 2.0**63 else 0
 
     @property
     def elements(self) -> tuple[Column, ...]:
@@ -74,41 +87,82 @@ class Number(Code):
         p = self.spike_share
         return (number, Column(self.name, self.kind, 2, (), nats_of(np.array([1 - p, p])), (1 - p, p)))
 
+    @property
+    def presence(self) -> tuple[float, ...]:
+        return (1.0,) if self.spike is None else (1 - self.spike_share, 1.0)
+
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
         import pyarrow
         from pyarrow import compute
 
-        if pyarrow.types.is_duration(array.type):
-            array = array.cast(pyarrow.int64())
-        if self.store in ("f8", "f4"):
+        array = self._own(array)
+        if self.store in ("f8", "f4") or pyarrow.types.is_floating(array.type) or pyarrow.types.is_decimal(array.type):
             values = floats(array)
-            if not np.isfinite(values[~np.isnan(values)]).all():
-                row = first + int(np.flatnonzero(np.isinf(values))[0])
-                raise DataError(
-                    f'column "{self.name}" holds infinity (first in row {row}); numbers must be finite: leave the cell'
-                    " empty, or clip it to the largest value that means something"
-                )
-            if self.store == "f4":
-                with np.errstate(over="ignore"):
-                    narrow = values.astype(np.float32)
-                if np.isinf(narrow).any():
-                    row = int(np.flatnonzero(np.isinf(narrow))[0])
-                    raise DataError(
-                        f'column "{self.name}" holds {values[row]:.6g} (first in row {first + row}), too large for'
-                        " 32-bit floats, as which it was learned; fit again with float64"
-                    )
-                values = narrow
-            return values[:, None]
-        if pyarrow.types.is_floating(array.type):
-            values = np.rint(floats(array))
-            missing = np.isnan(values)
-            values[missing] = 0
-            stored = clipped(values, self.store)
-        else:
-            missing = array.is_null().to_numpy(zero_copy_only=False)
-            stored = clipped(compute.fill_null(array, 0).to_numpy(zero_copy_only=False), self.store)
+            self._require_reach(values, first)
+            if self.store in ("f8", "f4"):
+                return values.astype(self.store)[:, None]
+            return self.to_stored(np.rint(values))[:, None]
+        missing = array.is_null().to_numpy(zero_copy_only=False)
+        values = compute.fill_null(array, 0).to_numpy(zero_copy_only=False)
+        stored = self._biased(values) if self.bias else clipped(values, self.store, self.type)
         stored[missing] = MISSING[self.store]
         return stored[:, None]
+
+    def _own(self, array: Any) -> Any:
+        """Durations as whole numbers in the unit learned, truths as 0 and 1; other numbers as they are.
+
+        Raises TypeError for what is no number, ValueError (of Arrow) for durations that the unit cannot hold.
+        """
+        import pyarrow
+        from pyarrow import types
+
+        kind = array.type
+        if types.is_null(kind):
+            return array.cast(pyarrow.int64())
+        if types.is_dictionary(kind):
+            return self._own(array.dictionary_decode())
+        if types.is_duration(kind) != self.type.startswith("duration") or types.is_temporal(kind) != types.is_duration(
+            kind
+        ):
+            raise TypeError("a number, a duration and a date are not each other")
+        if types.is_duration(kind):
+            return array.cast(self._types()).cast(pyarrow.int64())
+        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)):
+            raise TypeError("it is no number")
+        return array.cast(pyarrow.int8()) if types.is_boolean(kind) else array
+
+    def _require_reach(self, values: np.ndarray, first: int) -> None:
+        """DataError for infinity, and for what the stored floats or their squares cannot hold."""
+        with np.errstate(invalid="ignore"):
+            beyond = np.abs(values) > (float(np.finfo(np.float32).max) if self.store == "f4" else LARGEST)
+        if not beyond.any():
+            return
+        row = int(np.flatnonzero(beyond)[0])
+        if np.isinf(values[row]):
+            raise DataError(
+                f'column "{self.name}" holds infinity (first in row {first + row}); numbers must be finite: leave the'
+                " cell empty, or clip it to the largest value that means something"
+            )
+        mend = "32-bit floats, as which it was learned; fit again with float64" if self.store == "f4" else (
+            f"numbers that are squared (at most {LARGEST:g}); divide the column, or leave the cell empty")  # fmt: skip
+        raise DataError(
+            f'column "{self.name}" holds {values[row]:.6g} (first in row {first + row}), too large for {mend}'
+        )
+
+    def altered(self, array: Any, stored: np.ndarray) -> tuple[int, str]:
+        import pyarrow
+
+        if self.store in ("f4", "f8"):
+            return 0, ""
+        if pyarrow.types.is_floating(array.type) or pyarrow.types.is_decimal(array.type):
+            before = floats(array)
+            same = (before == self._values(stored)) | np.isnan(before)
+            return int((~same).sum()), "numbers are rounded to whole ones, or held to what the column can hold"
+        array = self._own(array)
+        whole = array.fill_null(0).to_numpy(zero_copy_only=False)
+        again = stored[:, 0].astype(np.uint64) + np.uint64(self.bias) if self.bias else stored[:, 0]
+        same = (whole == again) | is_missing(stored[:, 0], self.store)
+        return int((~same).sum()), "whole numbers are held to what the column can hold"
 
     def unpack(self, stored: np.ndarray) -> Any:
         import pyarrow
@@ -120,13 +174,12 @@ class Number(Code):
             return pyarrow.array(values, mask=missing).cast(kind)
         if pyarrow.types.is_decimal(kind):
             return pyarrow.array(values, mask=missing).cast(kind, safe=False)
-        if pyarrow.types.is_integer(kind) and values.dtype.kind == "f":  # uint64
-            values = np.where(missing, 0, np.rint(values)).astype(np.uint64)
+        if self.bias:
+            values = values.astype(np.uint64) + np.uint64(self.bias)
         return pyarrow.array(values, mask=missing).cast(kind)
 
     def spread(self, stored: np.ndarray) -> np.ndarray:
-        x = stored[:, 0].astype(np.float64)
-        x[is_missing(stored[:, 0], self.store)] = np.nan
+        x = self._values(stored)
         y = np.clip(self.scaled(x), -FAR, FAR)
         if self.spike is None:
             return y[:, None].astype(np.float32)
@@ -174,16 +227,35 @@ class Number(Code):
             mean, square = (1 - chance) * mean + chance * apart, (1 - chance) * square + chance * np.square(apart)
         return centre + mean, np.sqrt(np.maximum(square - np.square(mean), 0))
 
-    def to_stored(self, x: np.ndarray) -> np.ndarray:
-        """Values in the column's unit to stored ones."""
+    def to_stored(self, x: np.ndarray, whole: bool = True) -> np.ndarray:
+        """Values in the column's unit to stored ones; ``whole`` False leaves fractions to the dtypes that have them."""
         missing = np.isnan(x)
-        if self.whole or self.store in ("i4", "i8"):
+        if (self.whole and whole) or self.store in ("i4", "i8"):
             x = np.rint(x)
         if self.store in ("f4", "f8"):
             return x.astype(self.store)
-        stored = clipped(np.where(missing, 0, x), self.store)
+        x = np.where(missing, 0, x)
+        stored = self._biased(x) if self.bias else clipped(x, self.store, self.type)
         stored[missing] = MISSING[self.store]
         return stored
+
+    def _biased(self, values: np.ndarray) -> np.ndarray:
+        """Whole numbers from 0 to 2**64 - 2, held to these, less the bias, as int64."""
+        if values.dtype.kind == "f":
+            values = np.clip(values, 0, 2.0**64 - 4096)
+        elif values.dtype != np.uint64:
+            values = np.maximum(values, 0)
+        return (np.minimum(values.astype(np.uint64), np.uint64(2**64 - 2)) - np.uint64(self.bias)).view(np.int64)
+
+    def _values(self, stored: np.ndarray) -> np.ndarray:
+        """Stored (n, 1) to float64 (n,), NaN where they are missing."""
+        x = stored[:, 0].astype(np.float64) + self.bias
+        x[is_missing(stored[:, 0], self.store)] = np.nan
+        return x
+
+    def _unit(self) -> tuple[float, str]:
+        span = self.type.startswith("duration")
+        return _time_unit(self.type[9:-1], self.high - self.low) if span else super()._unit()
 
     def in_words(self) -> str:
         found = f"{self.low:.6g} to {self.high:.6g}" + (", heavy tails" if self.heavy else "")
@@ -211,6 +283,30 @@ class Number(Code):
         return made
 
 
+def _time_unit(unit: str, reach: float) -> tuple[float, str]:
+    """In what an error of moments is told: days where they reach over more than three, else seconds."""
+    seconds = SECONDS[unit]
+    return (seconds / DAY, "RMSE, days") if reach * seconds > 3 * DAY else (seconds, "RMSE, s")
+
+
+SHORT = 0.2  # deviation of a sine or cosine above which float32 is exact enough for it
+
+
+def waves(whole: np.ndarray, unit: str, cycle: str, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of where moments, whole units since 1970, lie in a cycle. float32 takes a tenth of the time."""
+    angle = (2 * np.pi * _phase(whole, unit, cycle)).astype(dtype, copy=False)
+    return np.sin(angle), np.cos(angle)
+
+
+def _phase(whole: np.ndarray, unit: str, cycle: str) -> np.ndarray:
+    """Where in the cycle, from 0 to 1; exact for days and weeks, which are whole units."""
+    period = CYCLES[cycle] / SECONDS[unit]
+    if period == round(period):
+        return np.mod(whole, np.int64(round(period))) / period
+    turns = whole / period
+    return turns - np.floor(turns)
+
+
 @dataclass(frozen=True)
 class Time(Code):
     """A date, a moment or a time of day: a trend, and two numbers (sine, cosine) for each cycle that the data shows.
@@ -225,6 +321,7 @@ class Time(Code):
     low, high : the first and the last moment learned from, in units
     grain : all values learned from are multiples of so many units, counted from ``low``
     cycles : of "year", "week", "day": those that the data covers
+    middles, sizes : mean and deviation of the sine and the cosine of each cycle
     edges : quantiles of the trend, for the bins of a network
     """
 
@@ -235,6 +332,8 @@ class Time(Code):
     high: int
     grain: int
     cycles: tuple[str, ...]
+    middles: tuple[float, ...]
+    sizes: tuple[float, ...]
     edges: tuple[float, ...]
 
     word: ClassVar[str] = "time"
@@ -248,13 +347,26 @@ class Time(Code):
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
         import pyarrow
 
-        array = array.cast(self._types()) if str(array.type) != self.type else array
+        array = self._own(array)
         whole = pyarrow.int32() if array.type.bit_width == 32 else pyarrow.int64()
         array = array.cast(whole).cast(pyarrow.int64())
         missing = array.is_null().to_numpy(zero_copy_only=False)
         values = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64, copy=True)
         values[missing] = MISSING["i8"]
         return values[:, None]
+
+    def _own(self, array: Any) -> Any:
+        """Dates, moments and text that names them as the type learned. Raises TypeError for what is none."""
+        from pyarrow import types
+
+        kind, own = array.type, self._types()
+        if types.is_dictionary(kind):
+            return self._own(array.dictionary_decode())
+        if not (types.is_temporal(kind) or types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)):
+            raise TypeError("it is no date and no time")
+        if types.is_timestamp(kind) and types.is_timestamp(own) and (kind.tz is None) != (own.tz is None):
+            raise TypeError("one of them has a time zone, and the other has none")
+        return array if kind == own else array.cast(own)
 
     def unpack(self, stored: np.ndarray) -> Any:
         import pyarrow
@@ -267,38 +379,37 @@ class Time(Code):
     def spread(self, stored: np.ndarray) -> np.ndarray:
         missing = is_missing(stored[:, 0], "i8")
         values = np.where(missing, 0, stored[:, 0])
-        found = [(values - self.offset) / self.step]
-        for cycle in self.cycles:
-            angle = 2 * np.pi * self._phase(values, cycle)
-            found += [np.sqrt(2) * np.sin(angle), np.sqrt(2) * np.cos(angle)]
-        spread = np.clip(np.stack(found, axis=1), -FAR, FAR).astype(np.float32)
-        spread[missing] = np.nan
+        spread = np.empty((len(values), 1 + len(self.sizes)), np.float32)
+        spread[:, 0] = np.clip((values - self.offset) / self.step, -FAR, FAR)
+        found: list[np.ndarray] = []
+        for place, cycle in enumerate(self.cycles):  # what varies little is multiplied much, and so are its last digits
+            dtype = np.float32 if min(self.sizes[2 * place : 2 * place + 2]) > SHORT else np.float64
+            found += waves(values, self.unit, cycle, dtype)
+        for place, (wave, middle, size) in enumerate(zip(found, self.middles, self.sizes, strict=True), 1):
+            spread[:, place] = np.clip((wave - wave.dtype.type(middle)) / wave.dtype.type(size), -FAR, FAR)
+        if missing.any():
+            spread[missing] = np.nan
         return spread
 
     def gather(self, elements: np.ndarray) -> np.ndarray:
         missing = np.isnan(elements).any(axis=1)
         elements = np.where(missing[:, None], 0, elements).astype(np.float64)
-        low, high = float(self.low), float(self.high)
-        values = np.clip(elements[:, 0] * self.step + self.offset, low, high)
-        whole = np.rint(values - low).astype(np.int64) + self.low
+        middle = (self.low + self.high) // 2  # about which whole numbers are taken, for they may span all of int64
+        low, high = self.low - middle, self.high - middle
+        apart = np.clip(elements[:, 0] * self.step + (self.offset - middle), max(low, -FARTHEST), min(high, FARTHEST))
+        whole = np.clip(np.rint(apart).astype(np.int64), low, high)
         for place, cycle in enumerate(self.cycles):
-            wanted = np.arctan2(elements[:, 1 + 2 * place], elements[:, 2 + 2 * place]) / (2 * np.pi)
-            apart = wanted - self._phase(whole, cycle)
-            whole = whole + np.rint((apart - np.rint(apart)) * CYCLES[cycle] / SECONDS[self.unit]).astype(np.int64)
-        steps = np.rint((whole - self.low) / self.grain).astype(np.int64)
-        whole = np.clip(steps * self.grain + self.low, self.low, self.high)
-        return np.where(missing, MISSING["i8"], whole)[:, None]
+            sine, cosine = (elements[:, e + 1] * self.sizes[e] + self.middles[e] for e in (2 * place, 2 * place + 1))
+            turn = np.arctan2(sine, cosine) / (2 * np.pi) - _phase(whole + middle, self.unit, cycle)
+            whole = whole + np.rint((turn - np.rint(turn)) * CYCLES[cycle] / SECONDS[self.unit]).astype(np.int64)
+        whole = np.clip(whole, low, high)
+        if self.grain > 1:  # differences of any two int64 fit uint64
+            ahead = (whole - low).view(np.uint64) + np.uint64(self.grain // 2)
+            whole = (ahead - ahead % np.uint64(self.grain)).view(np.int64) + low
+        return np.where(missing, MISSING["i8"], np.clip(whole, low, high) + middle)[:, None]
 
     def _unit(self) -> tuple[float, str]:
-        seconds = SECONDS[self.unit]
-        return (seconds / DAY, "RMSE, days") if (self.high - self.low) * seconds > 3 * DAY else (seconds, "RMSE, s")
-
-    def _phase(self, whole: np.ndarray, cycle: str) -> np.ndarray:
-        """Where in the cycle, from 0 to 1; exact for days and weeks, which are whole units."""
-        period = CYCLES[cycle] / SECONDS[self.unit]
-        if period == round(period):
-            return np.mod(whole, np.int64(round(period))) / period
-        return np.mod(whole / period, 1.0)
+        return _time_unit(self.unit, self.high - self.low)
 
     def in_words(self) -> str:
         return "cycles of a " + ", a ".join(self.cycles) if self.cycles else "no cycles"
@@ -318,8 +429,14 @@ class Time(Code):
             high=saved.integer("high", -(2**63), 2**63 - 1),
             grain=saved.integer("grain", 1, 2**62),
             cycles=tuple(cycles),
+            middles=tuple(saved.numbers("middles", 2 * len(cycles)).tolist()),
+            sizes=tuple(saved.numbers("sizes", 2 * len(cycles)).tolist()),
             edges=tuple(saved.numbers("edges", len(edges) if isinstance(edges, list) else 0).tolist()),
         )
         if not made.step > 0:
             raise saved.refuse("step", "above 0")
+        if not all(size > 0 for size in made.sizes):
+            raise saved.refuse("sizes", "above 0")
+        if made.low > made.high:
+            raise saved.refuse("low", "not above high")
         return made

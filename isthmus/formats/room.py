@@ -17,9 +17,10 @@ import numpy as np
 
 from isthmus.errors import FileError
 
-__all__ = ["MEMORY_SHARE", "CacheFile", "cache_folder", "fits_in_memory", "memory_limit"]
+__all__ = ["MEMORY_SHARE", "CacheFile", "cache_folder", "fits_in_memory", "memory_limit", "room_for_items"]
 
 MEMORY_SHARE = 0.5  # of the memory, that items may take and still rest there
+OVERHEAD = 3 * 2**28  # bytes of the libraries (400 MiB) and of the batches and windows of a stream (300 MiB)
 ASKED = 2**30  # bytes asked of the system in one call; some take no more than 2**31 - 1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if hasattr(errno, "EDQUOT") else (errno.ENOSPC, errno.EFBIG)
 
@@ -28,11 +29,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if hasattr(errno, "EDQUOT") els
 
 
 def fits_in_memory(n_bytes: int) -> bool:
-    """Whether items of so many bytes may rest in memory: at most half of ``memory_limit()``.
+    """Whether items of so many bytes may rest in memory: at most ``room_for_items()``."""
+    return n_bytes <= room_for_items()
+
+
+def room_for_items() -> float:
+    """Bytes that items may take: half of ``memory_limit()``, and no more than it leaves beside the libraries.
 
     A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
     """
-    return n_bytes <= MEMORY_SHARE * memory_limit()
+    limit = memory_limit()
+    return min(MEMORY_SHARE * limit, max(limit - OVERHEAD, 0))
 
 
 def memory_limit() -> float:

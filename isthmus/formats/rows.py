@@ -21,7 +21,7 @@ from torch import Tensor
 from isthmus.errors import DataError
 from isthmus.formats.room import MEMORY_SHARE, CacheFile, cache_folder, fits_in_memory, memory_limit
 
-__all__ = ["MEMORY_SHARE", "Rows", "RowsWriter", "cache_folder", "fits_in_memory", "memory_limit"]
+__all__ = ["MEMORY_SHARE", "AllBut", "Rows", "RowsWriter", "cache_folder", "fits_in_memory", "memory_limit"]
 
 GAP = 2**15  # bytes: to read over so many costs less than to ask the system once more
 SPAN = 2**22  # bytes that are read in one go at most, to pick rows from
@@ -187,6 +187,37 @@ class RowsWriter:
     def __exit__(self, *_: object) -> None:
         if not self._finished:
             self._file.close()
+
+
+class AllBut:
+    """The whole numbers from 0 to n - 1 but some, rising: numbers of rows that take no memory, however many there are.
+
+    Stands for the tensor (m,) int64 of them: ``len``, ``numbers[a:b:step]`` and ``numbers[index]`` give tensors.
+
+    Parameters
+    ----------
+    n : how many there are with those left out
+    left_out : different whole numbers below n, in any order; few
+    """
+
+    def __init__(self, n: int, left_out: Any = ()) -> None:
+        self.n = n
+        self.left_out = np.sort(np.asarray(left_out, dtype=np.int64))
+        self._before = self.left_out - np.arange(len(self.left_out))  # how many others come before each
+
+    def __len__(self) -> int:
+        return self.n - len(self.left_out)
+
+    def __getitem__(self, index: slice | Tensor) -> Tensor:
+        places = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index.numpy()
+        return torch.from_numpy(places + np.searchsorted(self._before, places, "right"))
+
+    def within(self, start: int, stop: int) -> np.ndarray:
+        """Those from ``start`` to before ``stop``, (k,) int64."""
+        here = np.ones(max(stop - start, 0), bool)
+        first, last = np.searchsorted(self.left_out, [start, stop])
+        here[self.left_out[first:last] - start] = False
+        return np.flatnonzero(here) + start
 
 
 def _bytes_of(rows: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -18,6 +19,7 @@ from isthmus.formats.containers import (
     normal_type,
 )
 from isthmus.formats.delimited import Plan
+from isthmus.formats.rows import AllBut
 
 if TYPE_CHECKING:
     import pyarrow
@@ -81,7 +83,7 @@ class Source:
         raw = self._plan.schema
         if self._clean:
             return raw
-        twice = [name for place, name in enumerate(raw.names) if name in raw.names[:place]]
+        twice = [name for name, times in Counter(raw.names).items() if times > 1]
         if twice:
             raise DataError(
                 f"{self.name} has two columns of the name {twice[0]!r}. Every column needs a name of its own"
@@ -126,9 +128,9 @@ class Source:
         FileError : a file is gone or has changed since the first look; DamagedFileError : it is cut short or altered
         SettingError : rows below 1, no columns
         """
-        names = list(self.schema.names if columns is None else columns)
+        names, known = list(self.schema.names if columns is None else columns), set(self.schema.names)
         for name in names:
-            if name not in self.schema.names:
+            if name not in known:
                 raise DataError(f"{self.name} has no column {name!r}; it has {listing(self.schema.names)}")
         if rows < 1 or not names or len(set(names)) < len(names):
             raise SettingError(f"rows={rows} should be at least 1, and columns={names} at least one, each once")
@@ -187,6 +189,11 @@ class Source:
                         levels[name] = merged_levels([levels[name], own] if name in levels else [own])
         return levels
 
+    @cached_property
+    def whole(self) -> bool:
+        """Whether no cell is missing. Read once, to the first hole; a part of a whole table is whole."""
+        return not any(column.null_count for batch in self.batches() for column in batch.columns)
+
     @property
     def column_names(self) -> list[str]:
         """Names of the columns, as Arrow's own tables have them."""
@@ -204,8 +211,8 @@ class Source:
                 ' numeric: give format="table", which takes columns of every kind, or select the others'
             )
         common = np.result_type(*(field.type.to_pandas_dtype() for field in self.schema))
-        holes = any(column.null_count for batch in self.batches() for column in batch.columns)
-        common = np.result_type(common, np.float64) if holes and common.kind != "f" else common
+        if common.kind != "f" and not self.whole:
+            common = np.result_type(common, np.float64)
         array = np.empty((self.count(), len(self.schema)), common)
         start = 0
         for batch in self.batches():
@@ -214,22 +221,25 @@ class Source:
             start += len(batch)
         return array if dtype is None else array.astype(dtype)
 
-    def subset(self, rows: np.ndarray) -> Source:
+    def subset(self, rows: Any) -> Source:
         """Some of the rows, as a source that reads this one and leaves out the others. May be empty.
 
         Parameters
         ----------
-        rows : whole numbers from 0 in rising order; a row that is named twice comes twice
+        rows : whole numbers from 0 in rising order; a row that is named twice comes twice. Or an ``AllBut``
 
         Raises
         ------
         SettingError : rows that are not sorted, or that there are not
         """
-        chosen = np.array(rows, dtype=np.int64)
-        if chosen.ndim != 1 or (np.diff(chosen) < 0).any() or (len(chosen) and chosen[0] < 0):
+        chosen: Any = rows if isinstance(rows, AllBut) else np.array(rows, dtype=np.int64)
+        if isinstance(chosen, np.ndarray) and (
+            chosen.ndim != 1 or (chosen[1:] < chosen[:-1]).any() or (len(chosen) and chosen[0] < 0)
+        ):
             raise SettingError("the rows of a subset are numbers from 0 in rising order")
-        if len(chosen) and self.n_rows is not None and chosen[-1] >= self.n_rows:
-            raise SettingError(f"{self.name} has no row {chosen[-1]}; its {self.n_rows} rows count from 0")
+        highest = int(chosen[-1:][0]) if len(chosen) else -1
+        if self.n_rows is not None and highest >= self.n_rows:
+            raise SettingError(f"{self.name} has no row {highest}; its {self.n_rows} rows count from 0")
 
         def read(columns: Sequence[str]) -> Iterator[Any]:
             import pyarrow
@@ -237,19 +247,27 @@ class Source:
             start = 0
             with closing(self._batches(list(columns), ROWS)) as batches:
                 for batch in batches:
-                    first, last = np.searchsorted(chosen, [start, start + batch.num_rows])
-                    if last > first:
-                        yield batch.take(pyarrow.array(chosen[first:last] - start))
-                    start += batch.num_rows
-                    if last == len(chosen):
+                    stop = start + batch.num_rows
+                    if isinstance(chosen, AllBut):
+                        here = chosen.within(start, min(stop, chosen.n))
+                    else:
+                        here = chosen[slice(*np.searchsorted(chosen, [start, stop]))]
+                    if len(here) == batch.num_rows and (here[1:] > here[:-1]).all():
+                        yield batch  # all of it: no copy
+                    elif len(here):
+                        yield batch.take(pyarrow.array(here - start))
+                    start = stop
+                    if start > highest:
                         return
-            raise SettingError(f"{self.name} has no row {chosen[-1]}; its {start} rows count from 0")
+            raise SettingError(f"{self.name} has no row {highest}; its {start} rows count from 0")
 
         def plan() -> Plan:
             return Plan(self.schema, len(chosen), read if len(chosen) else lambda columns: (_ for _ in ()))
 
         part = Source(self.name, plan, lambda _: self.container, in_memory=self.in_memory, clean=True)
         part._counted = len(chosen)
+        if vars(self).get("whole"):
+            part.whole = True
         return part
 
 

@@ -129,11 +129,22 @@ def parquet_batches(file: File, columns: Sequence[str]) -> Iterator[Any]:
     import pyarrow
 
     with _parquet(file) as parquet:
+        first = 0
         for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
             try:
                 yield from parquet.iter_batches(ROWS, row_groups=[group], columns=list(columns))  # "a" finds "a.b" too
+            except MemoryError as error:
+                size = parquet.metadata.row_group(group).total_byte_size
+                raise FileError(
+                    f"{file.name}: row group {group} of {parquet.num_row_groups}, {rows:,} rows of {size:,} bytes, does"
+                    f" not fit in the memory that this process may have: {error}. Write the file with smaller row"
+                    " groups, or read fewer columns"
+                ) from error
             except (pyarrow.ArrowException, OSError) as error:
-                raise file.damaged(error, f" in row group {group} of {parquet.num_row_groups}") from error
+                where = f" in row group {group} of {parquet.num_row_groups}, which has the rows {first:,} to "
+                raise file.damaged(error, f"{where}{first + rows - 1:,}") from error
+            first += rows
 
 
 def _ipc_reader(raw: Any, file: File, columns: Sequence[str] | None) -> tuple[Any, Any]:

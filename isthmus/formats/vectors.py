@@ -211,7 +211,7 @@ class _Frame(NamedTuple):
         """(n, d) stored values or floats to a frame; rounded and clipped to what each column can hold."""
         import pyarrow
 
-        from isthmus.formats.codes import arrow_type
+        from isthmus.formats.containers import arrow_type
 
         columns = []
         for column, word in zip(values.unbind(1), self.types, strict=True):
@@ -256,7 +256,7 @@ def holds_numbers(source: Source) -> bool:
         return False
     if not source.in_memory and not fits_in_memory(source.count() * len(source.schema) * 8):
         return False
-    return not any(column.null_count for batch in source.batches() for column in batch.columns)
+    return source.whole
 
 
 def require_two_axes(array: np.ndarray, name: str) -> None:

@@ -26,12 +26,14 @@ from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupporte
 from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.likelihoods import Likelihood, likelihood_from_json
+from isthmus.threads import side_by_side
 from isthmus.training.device import steady_products
 from isthmus.training.feed import data_hash
 
 __all__ = ["BLOCK", "Embedding", "require_switch", "seed_from"]
 
 BLOCK = 256  # rows that are always computed together: see Embedding.encode
+PART = 32 * BLOCK  # rows that one thread encodes, and that are scaled at once: a table's then stay in the cache
 MOST_LATENTS = 2**16  # beyond it nothing is squeezed, and the layers next to the code no longer fit
 LOG = logging.getLogger("isthmus")
 
@@ -190,8 +192,26 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self, "format_")
         self._require_width(X)
-        pieces = [self._in_blocks(self._encode_stored, self.format_.require(s)) for s in self.format_.pieces(X)]
-        return torch.cat(pieces).numpy()
+        return torch.cat(list(self._encoded(X))).numpy()
+
+    def _encoded(self, X: Any) -> Iterator[Tensor]:
+        """The codes of items, piece by piece in their order; what is next is read while these are computed."""
+        parts = (part for stored in self.format_.pieces(X) for part in self.format_.require(stored).split(PART))
+        if self._device.type != "cpu" or not self._takes_threads:
+            yield from map(self._codes_of, parts)
+        else:
+            yield from side_by_side(self._codes_of, parts)
+
+    def _codes_of(self, stored: Tensor) -> Tensor:
+        """Stored (n, D...) to codes. Tables are scaled at once: that is many small steps, each row for itself."""
+        if self.format_.spec.kind == "table":
+            return self._in_blocks(lambda x: self._encode(x).float(), self.format_.scale(stored))
+        return self._in_blocks(self._encode_stored, stored)
+
+    @property
+    def _takes_threads(self) -> bool:
+        """Whether blocks may go through the encoder side by side."""
+        return True
 
     def decode(self, Z: Any) -> Any:
         """Codes to items in the user's own form: the mode of the likelihood, rounded and clipped to the items' dtype.
@@ -208,8 +228,9 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return self.format_.from_tensor(self.format_.unscale(modes))
 
     def reconstruct(self, X: Any) -> Any:
-        """``decode(encode(X))``: what is left of the items after the bottleneck."""
-        return self.decode(self.encode(X))
+        """``decode(encode(X))``: what is left of the items after the bottleneck; identifiers of tables as they were."""
+        modes = self._in_blocks(self._mode, self._codes(self.encode(X)))
+        return self.format_.from_tensor_of(self.format_.unscale(modes), X)
 
     def transform(self, X: Any) -> np.ndarray:
         """``encode``, under scikit-learn's name."""
@@ -238,7 +259,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise SettingError(f"n={n!r}: expected how many items to draw, a whole number from 1")
         LOG.info("sampling %d codes from the prior: %s", n, self.prior_.describe())
-        codes = torch.from_numpy(self.prior_.sample(int(n), seed))
+        return self._drawn_at(torch.from_numpy(self.prior_.sample(int(n), seed)), seed)
+
+    def _drawn_at(self, codes: Tensor, seed: int) -> Any:
+        """New items at codes (n, K): the likelihood's means, of a table draws."""
         if self.format_.spec.columns:  # the likeliest level of a choice would be the same one nearly always
             params = self._in_blocks(self._decode, codes)
             with torch.no_grad():

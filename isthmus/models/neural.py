@@ -77,6 +77,9 @@ class Neural(Embedding):
     # ---- learning ----------------------------------------------------------------------------------------------------
 
     def _learn(self, stored: Tensor, y: Any) -> None:
+        if self.format_.spec.kind == "table" and not self.format_.spec.columns:
+            raise SettingError("format=TableFormat(view='linear') is for PCA: networks take the columns as they are, "
+                               "TableFormat()")  # fmt: skip
         seed, device = seed_from(self.random_state), device_of(self.device)
         likelihood = self._chosen_likelihood()
         whole = self._latents(self.format_.spec.size)
@@ -187,6 +190,10 @@ class Neural(Embedding):
     @property
     def _device(self) -> torch.device:
         return next(self.network_.parameters()).device
+
+    @property
+    def _takes_threads(self) -> bool:
+        return bool(self._plan["kind"] != "own")  # modules of the user's own may remember what they saw last
 
     # ---- codes -------------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class TableEncoder(nn.Module):
         bins = [(n, *pair) for n, e in enumerate(numbers) for pair in pairwise(columns[e].edges)]
         levels = [columns[e].levels or 0 for e in choices]
         first = width or outputs
-        self.features = nn.Linear(len(bins) + 2 * len(numbers), first)
+        self.features = nn.Linear(max(len(bins) + 2 * len(numbers), 1), first)  # a table may be choices alone
         self.choices = nn.EmbeddingBag(max(sum(levels) + len(levels), 1), first, mode="sum")
         nn.init.normal_(self.choices.weight, std=0.5 / max(len(choices), 1) ** 0.5)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks if width else 0))
@@ -64,7 +64,8 @@ class TableEncoder(nn.Module):
         value = torch.where(there, value, 0.0)
         reached = ((value.index_select(1, self._of_bin) - self._low) / self._reach).clamp(0, 1)
         reached = reached * there.index_select(1, self._of_bin)
-        h = self.features(torch.cat([reached, value.clamp(-FARTHEST, FARTHEST), there.to(value.dtype)], dim=1))
+        seen = torch.cat([reached, value.clamp(-FARTHEST, FARTHEST), there.to(value.dtype)], dim=1)
+        h = self.features(seen if seen.shape[1] else x.new_zeros(len(x), 1))
         if len(self._choices):
             code = x.index_select(1, self._choices)
             code = torch.where(code.isnan(), self._levels, code).long() + self._starts  # the last level is the hole

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.formats.rows import MEMORY_SHARE, Rows, memory_limit
+from isthmus.formats.rows import MEMORY_SHARE, AllBut, Rows, memory_limit
+from isthmus.threads import ahead
 
 __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "seed_of"]
 
@@ -22,8 +22,6 @@ SHARE = MEMORY_SHARE  # of the device's memory that items may take and still be 
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
 WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
 HASHED = 2**24  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
-
-T = TypeVar("T")
 
 
 class Feed(Protocol):
@@ -39,7 +37,7 @@ class Feed(Protocol):
 
 
 def feed_for(
-    stored: Tensor | Rows, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+    stored: Tensor | Rows, rows: Tensor | AllBut, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
 ) -> ResidentFeed | StreamedFeed:
     """Resident where the items take at most half of the device's memory, else streamed; rows in a file always are.
 
@@ -63,7 +61,7 @@ class ResidentFeed:
     """
 
     def __init__(
-        self, stored: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+        self, stored: Tensor, rows: Tensor | AllBut, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
     ) -> None:
         self.stored = stored.to(device)
         self.rows = rows
@@ -87,11 +85,16 @@ class StreamedFeed:
     """
 
     def __init__(
-        self, stored: Tensor | Rows, rows: Tensor, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+        self,
+        stored: Tensor | Rows,
+        rows: Tensor | AllBut,
+        scale: Callable[[Tensor], Tensor],
+        device: torch.device,
+        seed: int,
     ) -> None:
         # NumPy copies in one thread, and leaves the others to the training.
         self.stored = stored if isinstance(stored, Rows) else stored.numpy()
-        self.rows = rows.numpy()
+        self.rows = rows
         self.scale = scale
         self.device = device
         self.seed = seed
@@ -114,22 +117,13 @@ class StreamedFeed:
         """The items of WINDOW blocks at a time, shuffled."""
         blocks = random.permutation(-(-self.n_items // self.in_block))
         for first in range(0, len(blocks), WINDOW):
-            some = [self.rows[b * self.in_block : (b + 1) * self.in_block] for b in blocks[first : first + WINDOW]]
+            starts = [int(block) * self.in_block for block in blocks[first : first + WINDOW]]
+            some = [self.rows[start : start + self.in_block].numpy() for start in starts]
             places = random.permutation(sum(map(len, some)))
             items = np.empty((len(places), *self.stored.shape[1:]), self.dtype)
             for rows, here in zip(some, np.split(places, np.cumsum([len(rows) for rows in some])[:-1]), strict=True):
                 items[here] = self.stored[rows]
             yield torch.from_numpy(items)
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, each made in a thread while the one before it is in use."""
-    end = object()
-    with ThreadPoolExecutor(1, "isthmus-read-ahead") as reader:
-        coming = reader.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = reader.submit(next, items, end)
-            yield item  # type: ignore[misc]  # it is not the end
 
 
 def memory_of(device: torch.device) -> float:

@@ -15,11 +15,13 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from isthmus.errors import IsthmusWarning, SettingError
 from isthmus.formats.base import Format
+from isthmus.formats.rows import AllBut
 from isthmus.networks import multiply_adds
 from isthmus.training.bar import Bar
 from isthmus.training.device import bf16_pays
@@ -31,6 +33,7 @@ __all__ = ["batch_for", "fit_network", "seconds_of", "split", "steps_for"]
 RATE = 4e-3  # peak rate, between those that were best for convolutions (5e-3) and for dense layers (4e-3)
 BATCH = 128  # larger ones train faster an epoch and worse a second
 HELD_OUT = 5_000  # enough for a standard error below 1 %; more would only cost training data
+MANY = 2**20  # items from which no list of all of them is made
 MONITOR_ROWS = 1_000  # rows that the monitor computes together
 
 Loss = Callable[[Tensor, Moment], Tensor]  # scaled (B, D...) -> (B,)
@@ -49,9 +52,16 @@ def batch_for(n_items: int) -> int:
     return min(max(2 ** int(math.log2(max(n_items / 32, 1))), 8), BATCH)
 
 
-def split(n_items: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of the items to learn from and of those held out: a tenth, at most 5,000, none of fewer than 20."""
+def split(n_items: int, seed: int) -> tuple[Any, Tensor]:
+    """Indices of the items to learn from and of those held out: a tenth, at most 5,000, none of fewer than 20.
+
+    Tensors (m,) int64, rising; of more than a million items the first is an ``AllBut``, for 8 bytes an item add up.
+    """
     held = min(n_items // 10, HELD_OUT) if n_items >= 20 else 0
+    if n_items > MANY:
+        drawn = torch.randint(n_items, (2 * held,), generator=torch.Generator().manual_seed(seed_of(seed, -1))).numpy()
+        some = np.sort(drawn[np.sort(np.unique(drawn, return_index=True)[1])[:held]])  # the first different ones
+        return AllBut(n_items, some), torch.from_numpy(some)
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed_of(seed, -1)))
     return order[held:].sort().values, order[:held].sort().values
 

@@ -7,6 +7,7 @@ drawn too where codes are distributions (Rezende, Mohamed & Wierstra 2014, secti
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,13 @@ def impute(
     model : any embedding that was fitted to a table
     X : a table with the columns learned from, in the form in which it shall come back; holes are null, None, NaN, NaT
     how : "mode", the default: the likeliest value. "mean": of numbers the expected value in the column's own unit,
-        which has the least squared error; otherwise as "mode". "draw": a value drawn from what is possible, so that the
-        filled column spreads as a true one does
+        which has the least squared error, a fraction unless the column's dtype is one of integers; otherwise as "mode".
+        "draw": a value drawn from what is possible, so that the filled column spreads as a true one does
     draws : with "draw": a list of so many filled tables, for multiple imputation. None: one table
     seed : of the draws
     uncertainty : also give an (n, columns) float64 array: for each filled cell the standard deviation in the column's
-        unit (days for dates, seconds for times of day), or one minus the chance of the level that was chosen; NaN
-        elsewhere
+        unit (days for dates and for what spans more than three, seconds for shorter times and durations), or one minus
+        the chance of the level that was chosen; NaN elsewhere
 
     Returns
     -------
@@ -77,17 +78,19 @@ def impute(
     stored = model._stored(source)
     codes = model._in_blocks(model._encode_stored, stored)
     params = model._in_blocks(model._decode, codes)
-    guess = form.guess(model.likelihood_, params)
+    likelihood = copy.deepcopy(model.likelihood_).cpu()  # the model's own may lie on a GPU
+    guess = form.guess(likelihood, params)
     if how == "draw":
         filled: Any = []
         generator = torch.Generator().manual_seed(int(seed))
+        uncertain = hasattr(model, "encode_distribution")  # what the row leaves open about its code
+        mean, deviation = map(torch.from_numpy, model.encode_distribution(source)) if uncertain else (codes, codes)
         for _ in range(draws or 1):
-            if hasattr(model, "encode_distribution"):  # what the row leaves open about its code
-                mean, deviation = (torch.from_numpy(part) for part in model.encode_distribution(source))
+            if uncertain:
                 drawn = mean + deviation * torch.randn(mean.shape, generator=generator)
                 params = model._in_blocks(model._decode, drawn)
             with torch.no_grad():
-                elements = model.likelihood_.cpu().sample(params, generator)
+                elements = likelihood.sample(params, generator)
             filled.append(form.fill(source, form.unscale(elements)))
         filled = filled if draws else filled[0]
     else:

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "INK", "PALETTE", "canvas", "items_beside_reconstructions", "map_2d", "samples", "write"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "PALETTE",
+    "canvas",
+    "decoded_grid",
+    "items_beside_reconstructions",
+    "map_2d",
+    "samples",
+    "traversals",
+    "write",
+]
 
 # Okabe & Ito 2008 without its yellow, too pale for white paper, and with three of Tol 2021: told apart by any eyes.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332288", "#999933", "#661100", "#222222")
@@ -104,6 +115,57 @@ def samples(ax: Axes, items: Any) -> Axes:
         _show(ax, image, i % columns * step, i // columns * pitch, 1, ratio)
     lines = math.ceil(len(images) / columns)
     return _bare(ax, (-0.02, columns * step - GAP + 0.02), (lines * pitch - GAP + 0.02, -0.02))
+
+
+def traversals(ax: Axes, rows: Mapping[str, Any]) -> Axes:
+    """A row of images for each latent that was moved, its name beside it.
+
+    Parameters
+    ----------
+    rows : by name, images (n, h, w) or (n, h, w, c) of one shape; integers up to 255, or floats in [0, 1]
+
+    Raises
+    ------
+    DataError : no row, not images, or rows of different shapes
+    """
+    shapes = {np.shape(items) for items in rows.values()}
+    if len(shapes) != 1:
+        raise DataError(f"rows of images of one shape can be drawn, not of {sorted(shapes) or 'none'}")
+    ratio, step = 1.0, 1 + GAP
+    for place, (name, items) in enumerate(rows.items()):
+        images = _images(items)
+        ratio = images.shape[1] / images.shape[2]
+        top = place * (ratio + GAP)
+        ax.text(-0.25, top + ratio / 2, name, ha="right", va="center", color=INK, fontsize=11)
+        for i, image in enumerate(images):
+            _show(ax, image, i * step, top, 1, ratio)
+    count = next(iter(shapes))[0]
+    return _bare(ax, (-0.02, count * step - GAP + 0.02), (len(rows) * (ratio + GAP) - GAP + 0.02, -0.02))
+
+
+def decoded_grid(ax: Axes, items: Any, names: tuple[str, str] = ("", "")) -> Axes:
+    """Images over a grid of two latents, side by side as one picture.
+
+    Parameters
+    ----------
+    items : T * T images, row by row from above; integers up to 255, or floats in [0, 1]
+    names : of the latent that grows to the right, and of the one that grows upwards
+
+    Raises
+    ------
+    DataError : not images, or not a square number of them
+    """
+    images = _images(items)
+    side = math.isqrt(len(images))
+    if side * side != len(images):
+        raise DataError(f"{len(images)} images make no square grid; expected 4, 9, 16, ...")
+    ratio = images.shape[1] / images.shape[2]
+    for i, image in enumerate(images):
+        _show(ax, image, i % side, i // side * ratio, 1, ratio)
+    if any(names):
+        ax.set_xlabel(f"{names[0]} \N{RIGHTWARDS ARROW}", color=INK)
+        ax.set_ylabel(f"{names[1]} \N{RIGHTWARDS ARROW}", color=INK)
+    return _bare(ax, (0, side), (side * ratio, 0))
 
 
 def map_2d(ax: Axes, Z: Any, labels: Any = None) -> Axes:
