@@ -19,6 +19,8 @@ PARTS = {
     "startup": "import, help, first step (1 minute)",
     "imputation": "holes in mixed tables, beside scikit-learn's imputers (40 minutes)",
     "downstream": "a classifier on codes of mixed tables (20 minutes)",
+    "generate": "MNIST samples from N(0, 1) and from fitted priors, near items and between them (8 minutes)",
+    "traverse": "discs of known place and size: disentanglement of four models, three seeds (3 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from isthmus.models.autoencoder import Autoencoder
     from isthmus.models.pca import PCA
     from isthmus.models.vae import VAE
+    from isthmus.verbs.disentanglement import disentanglement
+    from isthmus.verbs.generate import augment, interpolate, sample
+    from isthmus.verbs.generation import generation_report
     from isthmus.verbs.impute import impute
+    from isthmus.verbs.traverse import decoded_grid, latents, traverse
 
     __version__: str
 
@@ -37,17 +41,25 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "__version__",
+    "augment",
     "compare",
     "datasets",
+    "decoded_grid",
+    "disentanglement",
     "errors",
     "evaluate",
     "format_of",
     "formats",
+    "generation_report",
     "impute",
+    "interpolate",
+    "latents",
     "likelihoods",
     "load",
     "priors",
+    "sample",
     "stream",
+    "traverse",
 ]
 
 # Where each name lives. A module that is public as a whole stands under its own name.
@@ -61,7 +73,15 @@ _HOMES = {
     "evaluate": "isthmus.evaluate",
     "format_of": "isthmus.formats.infer",
     "formats": "isthmus.formats",
+    "augment": "isthmus.verbs.generate",
+    "decoded_grid": "isthmus.verbs.traverse",
+    "disentanglement": "isthmus.verbs.disentanglement",
+    "generation_report": "isthmus.verbs.generation",
     "impute": "isthmus.verbs.impute",
+    "interpolate": "isthmus.verbs.generate",
+    "latents": "isthmus.verbs.traverse",
+    "sample": "isthmus.verbs.generate",
+    "traverse": "isthmus.verbs.traverse",
     "likelihoods": "isthmus.likelihoods",
     "load": "isthmus.models",
     "priors": "isthmus.priors",
@@ -116,7 +136,7 @@ def _spare_memory() -> None:
 
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
         if mallopt is not None:
-            mallopt(-3, 2**18)  # M_MMAP_THRESHOLD: larger pieces are the system's, and go back to it
+            mallopt(-3, 2**22)  # M_MMAP_THRESHOLD: larger pieces are the system's, and go back to it
 
 
 sys.modules[__name__].__class__ = _Package

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import click
 
+from isthmus.commands.generate import augment, generation, interpolate
+from isthmus.commands.traverse import latents, traverse
 from isthmus.console import (
     answer,
     as_json,
@@ -394,6 +396,10 @@ def demo(folder: str, seed: int) -> None:
     from isthmus.view.demo import demo
 
     demo(folder, seed=seed)
+
+
+for command in (augment, generation, interpolate, latents, traverse):  # of the verbs, each in a file of its own
+    cli.add_command(command)
 
 
 # --- The way in and the way out ---------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import isthmus as im
 from isthmus.formats.rows import Rows, RowsWriter
-from isthmus.training import feed as feeds
 from isthmus.threads import ahead
+from isthmus.training import feed as feeds
 from isthmus.training.feed import ResidentFeed, StreamedFeed, data_hash, feed_for, seed_of
 
 CPU = torch.device("cpu")

@@ -22,8 +22,9 @@ TEXTS += sorted((ROOT / "docs").rglob("*.md"))
 HEAVY = {"PIL", "matplotlib", "numpy", "pooch", "pyarrow", "rich", "safetensors", "scipy", "sklearn", "torch"}
 
 PUBLIC = [
-    *("Autoencoder", "PCA", "VAE", "__version__", "compare", "datasets", "errors", "evaluate", "format_of", "formats"),
-    *("impute", "likelihoods", "load", "priors", "stream"),
+    *("Autoencoder", "PCA", "VAE", "__version__", "augment", "compare", "datasets", "decoded_grid", "disentanglement"),
+    *("errors", "evaluate", "format_of", "formats", "generation_report", "impute", "interpolate", "latents"),
+    *("likelihoods", "load", "priors", "sample", "stream", "traverse"),
 ]
 
 

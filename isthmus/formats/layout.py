@@ -246,13 +246,21 @@ class Lines:
 
     def spread(self, elements: Tensor) -> Tensor:
         """(n, E) to (n, F) float32, NaN where the element is."""
-        kept = elements.cpu()[:, self.kept]
-        out = kept.index_select(1, self.owner)  # a number is there already, and so is NaN
-        missing = out.isnan()
-        places = torch.arange(self.width) - torch.from_numpy(self.starts)[self.owner]
-        one = (out == places).float() - self.shares
-        out = torch.where(self.is_choice, one, out) * self.scales
-        return out.masked_fill_(missing, torch.nan).to(elements.device)
+        x = elements.cpu()
+        out = ((0 - self.shares) * self.scales).expand(len(x), -1).clone()  # of a choice: all levels but one
+        numbers = torch.from_numpy(self.starts[self.numbers])
+        kept = torch.tensor(self.kept)
+        if len(numbers):
+            _put(out, numbers, x.index_select(1, kept[self.numbers]) * self.scales[numbers])
+        if len(self.choices):
+            codes = x.index_select(1, kept[self.choices])
+            starts = torch.from_numpy(self.starts[self.choices])
+            at = torch.nan_to_num(codes, nan=0.0).long() + starts
+            out.scatter_(1, at, ((1 - self.shares) * self.scales)[at])
+            for column, choice in zip(codes.unbind(1), self.choices, strict=True):
+                if len(rows := torch.from_numpy(np.flatnonzero(np.isnan(column.numpy())))):
+                    out[rows, self.starts[choice] : self.starts[choice] + self.levels[choice]] = torch.nan
+        return out.to(elements.device)
 
     def gather(self, lines: Tensor) -> Tensor:
         """(n, F) to (n, E): the level of the largest indicator; what the view leaves out is missing."""

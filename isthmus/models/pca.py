@@ -473,7 +473,8 @@ def _mean_and_scatter(format: Format, stored: Tensor) -> tuple[int, Tensor, Tens
     pieces add up in float64.
     """
     size = format.spec.size
-    rows = max(min(PIECE // size, -(-len(stored) // SHARES)), 1)
+    piece = PIECE // 4 if format.spec.kind == "table" else PIECE  # of whose view many copies are made on the way
+    rows = max(min(piece // size, -(-len(stored) // SHARES)), 1)
     wide = stored.dtype in (torch.float64, torch.int64)
     # Where all that scaling does is to subtract, it can be done to the mean: the items are read as they lie.
     offset = None

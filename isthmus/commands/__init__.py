@@ -1,0 +1,1 @@
+"""The commands of the verbs: one file a verb, each parses, calls one function, prints."""
