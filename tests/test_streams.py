@@ -31,6 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def open_files() -> int:
+    gc.collect()  # what other tests have left
     return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
 
 
@@ -124,8 +125,7 @@ def test_no_file_is_left(cache: Path) -> None:
     gc.collect()
     assert part.sum() == 0
     del part
-    gc.collect()
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_an_error_of_the_source_comes_through_and_leaves_nothing() -> None:
@@ -136,7 +136,7 @@ def test_an_error_of_the_source_comes_through_and_leaves_nothing() -> None:
     before = open_files()
     with pytest.raises(OSError, match="^the network is gone$") as caught:
         stream(batches)
-    assert open_files() == before  # though somebody looks at the error
+    assert open_files() <= before  # though somebody looks at the error
     assert caught.value.__traceback__ is not None
 
 
