@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from isthmus.models.autoencoder import Autoencoder
     from isthmus.models.pca import PCA
     from isthmus.models.vae import VAE
+    from isthmus.verbs.arithmetic import analogy, arithmetic, average, concept, drags, nearest, templates
     from isthmus.verbs.disentanglement import disentanglement
     from isthmus.verbs.generate import augment, interpolate, sample
     from isthmus.verbs.generation import generation_report
     from isthmus.verbs.impute import impute
+    from isthmus.verbs.layers import layers
+    from isthmus.verbs.search import index, search
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
 
     __version__: str
@@ -41,24 +44,34 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "__version__",
+    "analogy",
+    "arithmetic",
     "augment",
+    "average",
     "compare",
+    "concept",
     "datasets",
     "decoded_grid",
     "disentanglement",
+    "drags",
     "errors",
     "evaluate",
     "format_of",
     "formats",
     "generation_report",
     "impute",
+    "index",
     "interpolate",
     "latents",
+    "layers",
     "likelihoods",
     "load",
+    "nearest",
     "priors",
     "sample",
+    "search",
     "stream",
+    "templates",
     "traverse",
 ]
 
@@ -67,25 +80,35 @@ _HOMES = {
     "PCA": "isthmus.models.pca",
     "VAE": "isthmus.models.vae",
     "Autoencoder": "isthmus.models.autoencoder",
+    "analogy": "isthmus.verbs.arithmetic",
+    "arithmetic": "isthmus.verbs.arithmetic",
+    "augment": "isthmus.verbs.generate",
+    "average": "isthmus.verbs.arithmetic",
     "compare": "isthmus.evaluate",
+    "concept": "isthmus.verbs.arithmetic",
     "datasets": "isthmus.datasets",
+    "decoded_grid": "isthmus.verbs.traverse",
+    "disentanglement": "isthmus.verbs.disentanglement",
+    "drags": "isthmus.verbs.arithmetic",
     "errors": "isthmus.errors",
     "evaluate": "isthmus.evaluate",
     "format_of": "isthmus.formats.infer",
     "formats": "isthmus.formats",
-    "augment": "isthmus.verbs.generate",
-    "decoded_grid": "isthmus.verbs.traverse",
-    "disentanglement": "isthmus.verbs.disentanglement",
     "generation_report": "isthmus.verbs.generation",
     "impute": "isthmus.verbs.impute",
+    "index": "isthmus.verbs.search",
     "interpolate": "isthmus.verbs.generate",
     "latents": "isthmus.verbs.traverse",
-    "sample": "isthmus.verbs.generate",
-    "traverse": "isthmus.verbs.traverse",
+    "layers": "isthmus.verbs.layers",
     "likelihoods": "isthmus.likelihoods",
     "load": "isthmus.models",
+    "nearest": "isthmus.verbs.arithmetic",
     "priors": "isthmus.priors",
+    "sample": "isthmus.verbs.generate",
+    "search": "isthmus.verbs.search",
     "stream": "isthmus.formats.streams",
+    "templates": "isthmus.verbs.arithmetic",
+    "traverse": "isthmus.verbs.traverse",
 }
 
 

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 
 import click
 
+from isthmus.commands.arithmetic import arithmetic
 from isthmus.commands.generate import augment, generation, interpolate
+from isthmus.commands.search import index, remove, search
 from isthmus.commands.traverse import latents, traverse
 from isthmus.console import (
     answer,
@@ -398,7 +400,17 @@ def demo(folder: str, seed: int) -> None:
     demo(folder, seed=seed)
 
 
-for command in (augment, generation, interpolate, latents, traverse):  # of the verbs, each in a file of its own
+for command in (  # of the verbs, each in a file of its own
+    arithmetic,
+    augment,
+    generation,
+    index,
+    interpolate,
+    latents,
+    remove,
+    search,
+    traverse,
+):
     cli.add_command(command)
 
 
