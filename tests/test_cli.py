@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -89,7 +90,7 @@ def test_the_examples_are_commands_that_parse(run: Run) -> None:
     for command in COMMANDS:
         for line in re.findall(r"^ +(?:cat \S+ \| )?isthmus (.+?)(?: > \S+)?$", run(command, "--help").out, re.M):
             if not line.startswith("["):
-                name, *arguments = line.split("   ")[0].split()
+                name, *arguments = shlex.split(line.split("   ")[0])
                 cli.cli.commands[name].make_context(name, arguments)
 
 
