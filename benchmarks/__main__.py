@@ -24,6 +24,7 @@ PARTS = {
     "search": "200,000 codes: recall and speed beside the plain product and other libraries (10 minutes)",
     "arithmetic": "words and concepts: sums, directions and what they drag along (2 minutes)",
     "layers": "what each layer of an encoder knows (2 minutes)",
+    "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from isthmus.models.pca import PCA
     from isthmus.models.vae import VAE
     from isthmus.verbs.arithmetic import analogy, arithmetic, average, concept, drags, nearest, templates
+    from isthmus.verbs.clusters import clusters
     from isthmus.verbs.disentanglement import disentanglement
     from isthmus.verbs.generate import augment, interpolate, sample
     from isthmus.verbs.generation import generation_report
     from isthmus.verbs.impute import impute
+    from isthmus.verbs.label import label
     from isthmus.verbs.layers import layers
     from isthmus.verbs.search import index, search
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
@@ -48,6 +50,7 @@ __all__ = [
     "arithmetic",
     "augment",
     "average",
+    "clusters",
     "compare",
     "concept",
     "datasets",
@@ -62,6 +65,7 @@ __all__ = [
     "impute",
     "index",
     "interpolate",
+    "label",
     "latents",
     "layers",
     "likelihoods",
@@ -83,6 +87,7 @@ _HOMES = {
     "analogy": "isthmus.verbs.arithmetic",
     "arithmetic": "isthmus.verbs.arithmetic",
     "augment": "isthmus.verbs.generate",
+    "clusters": "isthmus.verbs.clusters",
     "average": "isthmus.verbs.arithmetic",
     "compare": "isthmus.evaluate",
     "concept": "isthmus.verbs.arithmetic",
@@ -98,6 +103,7 @@ _HOMES = {
     "impute": "isthmus.verbs.impute",
     "index": "isthmus.verbs.search",
     "interpolate": "isthmus.verbs.generate",
+    "label": "isthmus.verbs.label",
     "latents": "isthmus.verbs.traverse",
     "layers": "isthmus.verbs.layers",
     "likelihoods": "isthmus.likelihoods",

@@ -18,7 +18,9 @@ from typing import Any, NoReturn
 import click
 
 from isthmus.commands.arithmetic import arithmetic
+from isthmus.commands.clusters import clusters
 from isthmus.commands.generate import augment, generation, interpolate
+from isthmus.commands.label import label
 from isthmus.commands.search import index, remove, search
 from isthmus.commands.traverse import latents, traverse
 from isthmus.console import (
@@ -403,9 +405,11 @@ def demo(folder: str, seed: int) -> None:
 for command in (  # of the verbs, each in a file of its own
     arithmetic,
     augment,
+    clusters,
     generation,
     index,
     interpolate,
+    label,
     latents,
     remove,
     search,

@@ -100,6 +100,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
     assert [*COMMANDS] == [
         "arithmetic",
         "augment",
+        "clusters",
         "columns",
         "decode",
         "demo",
@@ -111,6 +112,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "index",
         "info",
         "interpolate",
+        "label",
         "latents",
         "reconstruct",
         "remove",
