@@ -1,9 +1,9 @@
-# make demo | test | lint | bench | peers | docs | clean        PYTHON=python3.13 chooses another Python for a new .venv
+# make demo | test | lint | web | bench | peers | docs | clean        PYTHON=python3.13 chooses another Python for a new .venv
 
 PYTHON ?= python3
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet --only-binary=:all: -c constraints.txt
 
-.PHONY: demo test lint bench peers docs clean
+.PHONY: demo test lint web bench peers docs clean
 
 demo: .venv/.ready
 	@.venv/bin/isthmus demo
@@ -16,6 +16,10 @@ lint: .venv/.ready
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/mypy
+
+# the page of `isthmus explore`, which is kept built: only who changes web/ needs Node (20 or later) and npm
+web:
+	@cd web && npm ci --no-audit --no-fund --silent && npm run --silent check && npm test --silent && npm run --silent build
 
 bench: .venv/.ready .venv-peers/.ready
 	@.venv/bin/python -m benchmarks

@@ -1,0 +1,69 @@
+// The card at the pointer: what the model would make at this place of the map, live.
+
+import type { App } from "../app";
+import type { MapView, Pointed } from "../map/mapview";
+import { pythonCode } from "../app";
+import { latest } from "../decoder/decoder";
+import { fill, h } from "../dom";
+import { shown } from "../show";
+
+export function placeCard(app: App, map: MapView): HTMLElement {
+  const made = h("div", { class: "made" });
+  const note = h("div", { class: "note" });
+  const card = h("div", { class: "place", role: "status", "aria-live": "off", hidden: true }, made, note);
+  let now: Pointed | null = null;
+
+  const follow = latest(async (pointed: Pointed) => {
+    const code = app.codeAt(pointed.x, pointed.y);
+    const words: (Node | string)[] = [];
+    if (pointed.item >= 0) words.push(h("b", null, app.titleOf(pointed.item)), app.colouring ? ` ${app.colouring.info.title} ${app.valueOf(pointed.item)}` : "");
+    if (code && app.density?.off(code)) words.push(h("span", { class: "warning" }, "off the map of the data"));
+    if (!code) fill(made, h("span", { class: "quiet" }, app.codes ? "no items" : "codes are on their way"));
+    else if (app.decoder?.why === null) {
+      const view = await app.decoder.decode(code);
+      if (now === null) return;
+      fill(made, shown(view, app.opened.item, view.kind === "image" ? 96 : 200, "what the model makes here"));
+    } else fill(made, h("span", { class: "quiet" }, app.decoder ? `no decoding here: ${app.decoder.why}` : "the decoder is on its way"));
+    if (now !== pointed && now === null) return;
+    fill(note, words);
+    card.hidden = false;
+    lay();
+  });
+
+  /** Beside the pointer, on the side where there is room. */
+  const lay = () => {
+    if (!now) return;
+    const { width, height } = map.camera;
+    const { offsetWidth: w, offsetHeight: t } = card;
+    const x = now.px + 18 + w > width ? now.px - 18 - w : now.px + 18;
+    const y = Math.min(Math.max(now.py - t / 2, 8), Math.max(height - t - 8, 8));
+    card.style.transform = `translate(${Math.round(Math.max(x, 4))}px, ${Math.round(y)}px)`;
+  };
+
+  map.onpoint = (pointed) => {
+    now = pointed;
+    if (!pointed) card.hidden = true;
+    else {
+      if (!card.hidden) lay();
+      follow(pointed);
+    }
+  };
+
+  map.onpick = (pointed) => {
+    if (pointed.item >= 0) {
+      app.mark(app.marks.path, null);
+      app.select(pointed.item);
+      app.python(`X[${pointed.item}], model.decode(Z[[${pointed.item}]])`);
+      return;
+    }
+    const code = app.codeAt(pointed.x, pointed.y);
+    if (!code) return;
+    app.selected = -1;
+    app.emit("selected");
+    app.mark(app.marks.path, [pointed.x, pointed.y]);
+    app.take(code, "a place on the map", "z");
+    app.python(`z = np.array(${pythonCode(code)}, dtype="float32"); model.decode(z[None])`);
+    app.say(`a place between items${app.density?.off(code) ? ", off the map of the data" : ""}`);
+  };
+  return card;
+}
