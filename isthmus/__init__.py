@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from isthmus.verbs.layers import layers
     from isthmus.verbs.search import index, search
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
+    from isthmus.view.explorer import explore
 
     __version__: str
 
@@ -59,6 +60,7 @@ __all__ = [
     "drags",
     "errors",
     "evaluate",
+    "explore",
     "format_of",
     "formats",
     "generation_report",
@@ -97,6 +99,7 @@ _HOMES = {
     "drags": "isthmus.verbs.arithmetic",
     "errors": "isthmus.errors",
     "evaluate": "isthmus.evaluate",
+    "explore": "isthmus.view.explorer",
     "format_of": "isthmus.formats.infer",
     "formats": "isthmus.formats",
     "generation_report": "isthmus.verbs.generation",

@@ -19,6 +19,7 @@ import click
 
 from isthmus.commands.arithmetic import arithmetic
 from isthmus.commands.clusters import clusters
+from isthmus.commands.explore import explore
 from isthmus.commands.generate import augment, generation, interpolate
 from isthmus.commands.label import label
 from isthmus.commands.search import index, remove, search
@@ -402,10 +403,11 @@ def demo(folder: str, seed: int) -> None:
     demo(folder, seed=seed)
 
 
-for command in (  # of the verbs, each in a file of its own
+for command in (  # each in a file of its own
     arithmetic,
     augment,
     clusters,
+    explore,
     generation,
     index,
     interpolate,

@@ -106,6 +106,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "demo",
         "encode",
         "evaluate",
+        "explore",
         "fit",
         "generation",
         "impute",

@@ -39,6 +39,7 @@ PUBLIC = [
     "drags",
     "errors",
     "evaluate",
+    "explore",
     "format_of",
     "formats",
     "generation_report",
