@@ -9,6 +9,7 @@ import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class Live:
                 raise SettingError(f"labels: {item[:40]!r} is no item; they are called 0 to {n - 1}")
             y[int(item)] = word
         try:
-            from isthmus.verbs.label import label
+            label = import_module("isthmus.verbs.label").label
         except ImportError as error:
             raise NotSupported("this version of Isthmus does not spread labels: the page takes a vote of the nearest "
                                "labelled items") from error  # fmt: skip

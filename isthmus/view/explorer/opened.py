@@ -79,9 +79,10 @@ def gather(
     if not callable(getattr(model, "encode", None)):
         raise NotSupported(f"the explorer needs a model that can encode, and this {type(model).__name__} cannot; PCA, "
                            "Autoencoder and VAE can")  # fmt: skip
-    from sklearn.utils.validation import check_is_fitted
+    if hasattr(model, "fit"):
+        from sklearn.utils.validation import check_is_fitted
 
-    check_is_fitted(model, "format_")
+        check_is_fitted(model, "format_")
     form = model.format_
     stored = model._stored(X)
     n = len(stored)
