@@ -5,7 +5,6 @@ n items; K latents; C components of a prior.
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -352,44 +351,12 @@ def _columns(form: Any, stored: Tensor, X: Any) -> list[_Colour]:
 
 def _column(name: str, title: str, kind: str, pieces: list[Any]) -> _Colour:
     """One column, from Arrow arrays."""
-    import pyarrow
-    from pyarrow import compute, types
+    from isthmus.formats.column_values import levels_of, numbers_of
 
-    whole = pyarrow.chunked_array(pieces)
-    if types.is_dictionary(whole.type):
-        whole = whole.cast(whole.type.value_type)
     if kind in ("category", "boolean"):
-        levels = compute.unique(whole.drop_null())
-        counted = compute.value_counts(whole.drop_null())
-        often = np.argsort(-counted.field("counts").to_numpy(), kind="stable")
-        levels = levels.take(pyarrow.array(often))
-        places = compute.fill_null(compute.index_in(whole, value_set=levels), -1)
-        return _category(name, title, [str(level) for level in levels.to_pylist()], places.to_numpy())
-    if types.is_temporal(whole.type) and not types.is_duration(whole.type):
-        if types.is_timestamp(whole.type):
-            seconds = compute.cast(compute.cast(whole, pyarrow.timestamp("s"), safe=False), pyarrow.int64())
-            return _number(name, title, _floats(seconds) / 86_400, "days since 1970")
-        if types.is_date(whole.type):
-            days = compute.cast(compute.cast(whole, pyarrow.date32()), pyarrow.int32())
-            return _number(name, title, _floats(days), "days since 1970")
-        clock = [None if one is None else _seconds(one) for one in whole.to_pylist()]
-        return _number(name, title, np.array(clock, dtype=np.float64), "seconds")
-    if types.is_duration(whole.type):
-        unit, whole = whole.type.unit, compute.cast(whole, pyarrow.int64())
-        return _number(name, title, _floats(whole), unit)
-    if not (types.is_floating(whole.type) or types.is_integer(whole.type) or types.is_decimal(whole.type)):
-        return _category(name, title, [], np.full(len(whole), -1))  # of another type than was learned
-    return _number(name, title, _floats(whole), "")
-
-
-def _floats(whole: Any) -> np.ndarray:
-    from isthmus.formats.codes import floats
-
-    return floats(whole.combine_chunks())
-
-
-def _seconds(clock: datetime.time) -> float:
-    return clock.hour * 3600 + clock.minute * 60 + clock.second + clock.microsecond / 1e6
+        return _category(name, title, *levels_of(pieces))
+    values, unit = numbers_of(pieces)
+    return _number(name, title, values, unit)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
