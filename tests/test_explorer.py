@@ -6,7 +6,6 @@ import base64
 import hashlib
 import html
 import http.client
-import importlib.util
 import json
 import os
 import re
@@ -473,11 +472,6 @@ def test_a_map_that_cannot_be_made(fitted: Any, digits: Any) -> None:
 
 
 def test_labels_spread_from_a_few(opened: Explorer, digits: Any) -> None:
-    if importlib.util.find_spec("isthmus.verbs.label") is None:
-        found = ask(opened, "POST", "/api/label", {"labels": {"0": "a", "1": "b"}})
-        assert found.status == 400
-        assert "does not spread labels" in found.json["error"]
-        return
     y = digits[1]
     given = {str(item): str(y[item]) for item in range(40)}
     found = ask(opened, "POST", "/api/label", {"labels": given}).json

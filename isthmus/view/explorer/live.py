@@ -9,7 +9,6 @@ import base64
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -125,11 +124,8 @@ class Live:
             if not (item.isascii() and item.isdecimal() and len(item) < 12 and int(item) < n):
                 raise SettingError(f"labels: {item[:40]!r} is no item; they are called 0 to {n - 1}")
             y[int(item)] = word
-        try:
-            label = import_module("isthmus.verbs.label").label
-        except ImportError as error:
-            raise NotSupported("this version of Isthmus does not spread labels: the page takes a vote of the nearest "
-                               "labelled items") from error  # fmt: skip
+        from isthmus.verbs.label import label
+
         model, X, _ = self._parts
         with self._lock:
             if self._spread is None:
