@@ -14,7 +14,7 @@ from benchmarks import table
 from isthmus.errors import IsthmusWarning
 from isthmus.verbs.generate import augment, interpolate, sample
 from isthmus.verbs.generation import generation_report
-from isthmus.view import plots
+from isthmus.view import drawing, plots
 
 ITEMS, EPOCHS, LATENTS, WIDTHS = 20_000, 20, 16, (256, 128)
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "generate.png"
@@ -138,7 +138,7 @@ def draw(models: dict[str, Any], train: np.ndarray, test: np.ndarray, count: int
             for how, make in draws.items()}  # fmt: skip
     figure = plots.canvas(5.6, 2.6)
     ax = figure.add_axes((0.24, 0.01, 0.75, 0.98))
-    plots.items_beside_reconstructions(ax, test[:count], rows)
+    drawing.items_beside_reconstructions(ax, test[:count], rows)
     ax.texts[0].set_text("real digits")
     for text in ax.texts:
         text.set_fontsize(8)

@@ -12,7 +12,7 @@ import isthmus as im
 from benchmarks import table
 from isthmus.verbs.disentanglement import disentanglement
 from isthmus.verbs.traverse import latents, traverse
-from isthmus.view import plots
+from isthmus.view import drawing, plots
 
 SIDE, LATENTS, EPOCHS, WIDTHS = 16, 6, 150, (128, 64)
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "traverse.png"
@@ -68,7 +68,7 @@ def draw(model: Any, X: np.ndarray, factors: dict[str, np.ndarray]) -> None:
         for found in latents(model, X, factors)[:5]
     }
     figure = plots.canvas(5.6, 2.6)
-    ax = plots.traversals(figure.add_axes((0.16, 0.01, 0.83, 0.98)), rows)
+    ax = drawing.traversals(figure.add_axes((0.16, 0.01, 0.83, 0.98)), rows)
     for text in ax.texts:
         text.set_fontsize(9)
     PICTURE.parent.mkdir(exist_ok=True)

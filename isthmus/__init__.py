@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from isthmus.verbs.layers import layers
     from isthmus.verbs.search import index, search
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
+    from isthmus.view import plots
     from isthmus.view.explorer import explore
 
     __version__: str
@@ -73,6 +74,7 @@ __all__ = [
     "likelihoods",
     "load",
     "nearest",
+    "plots",
     "priors",
     "sample",
     "search",
@@ -112,6 +114,7 @@ _HOMES = {
     "likelihoods": "isthmus.likelihoods",
     "load": "isthmus.models",
     "nearest": "isthmus.verbs.arithmetic",
+    "plots": "isthmus.view.plots",
     "priors": "isthmus.priors",
     "sample": "isthmus.verbs.generate",
     "search": "isthmus.verbs.search",
@@ -128,7 +131,7 @@ def __getattr__(name: str) -> Any:
         value: Any = version("isthmus")
     elif name in _HOMES:
         module = import_module(_HOMES[name])
-        value = module if _HOMES[name] == f"isthmus.{name}" and not hasattr(module, name) else getattr(module, name)
+        value = module if _HOMES[name].endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
     else:
         raise AttributeError(f"module 'isthmus' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
     globals()[name] = value

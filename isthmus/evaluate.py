@@ -30,7 +30,7 @@ from isthmus.priors import StandardNormal
 from isthmus.training.feed import data_hash
 from isthmus.training.recipe import split
 
-__all__ = ["Report", "compare", "evaluate"]
+__all__ = ["Report", "compare", "error_curves", "evaluate"]
 
 Baseline = Callable[[Tensor], tuple[Tensor, np.ndarray]]  # stored items: their means, scaled, and -log p(x)
 ROWS = 4096  # items made float at a time
@@ -159,6 +159,54 @@ def compare(models: Sequence[Embedding], X: Any, y: Any = None, *, train: Any = 
     if not isinstance(models, (list, tuple)) or not models:
         raise SettingError("compare needs a list of fitted models, at least one: compare([model, other], X)")
     return _report([_model(model) for model in models], X, y, train, alone=False)
+
+
+def error_curves(model: Embedding, X: Any, *, train: Any = None, limit: int | None = None) -> dict[str, Any]:
+    """Mean squared error of an item against k, the first latents that are kept, beside PCA's.
+
+    Parameters
+    ----------
+    model : fitted
+    X, train : as in ``evaluate``: the same items are measured, and PCA learns from the same others
+    limit : items that are measured at most, taken evenly from all over; None: all of them
+
+    Returns
+    -------
+    dict: "k" (up to 16 all, then some 4 in each doubling, and the model's own); "pca" (as long; of fewer where PCA of
+    so many is not possible); "model" (as long) where its latents are ordered, else only for its own k, as [error];
+    "items", how many were measured; "nothing", the error of the mean
+
+    Raises
+    ------
+    as ``evaluate``
+    """
+    model = _model(model)
+    stored, form = model._stored(X), model.format_.lines()
+    part = _part([model], [stored], None if train is None else model._stored(_spread(train)))
+    rows = part.keep if limit is None else part.keep[:: max(-(-len(part.keep) // limit), 1)]
+    measured, most = stored[rows], model.latent_dim_
+    steps = [k for k in range(1, most + 1) if k <= 16 or k == most or k in {round(2 ** (i / 4)) for i in range(68)}]
+    codes = model._in_blocks(model._encode_stored, measured)
+    own = steps if model._ordered else [most]
+    curve = [model._mean_error(measured, codes[:, :k]) for k in own]
+    fold = -(-len(measured) // min(FOLDS, len(measured)))
+    fewest = len(measured) - fold if part.learn_from is None else len(part.learn_from)
+
+    def learned(items: Tensor) -> Baseline:
+        pca = _fitted_pca(items, form, most)
+
+        def applied(some: Tensor) -> tuple[Tensor, np.ndarray]:
+            codes, x = pca._in_blocks(pca._encode_stored, some), form.scale(some)
+            errors = [metrics.squared_error(x, pca._in_blocks(pca._linear_mean, codes[:, :k]))
+                      for k in steps if k <= min(fewest, form.spec.size)]  # fmt: skip
+            return torch.from_numpy(np.stack(errors, axis=1)), np.zeros(len(some))
+
+        return applied
+
+    pca = [] if isinstance(model, PCA) else _cross_fitted(learned, part.learn_from, measured)[0].mean(0).tolist()
+    nothing = _cross_fitted(partial(_mean, form=form), part.learn_from, measured)[0]
+    zero = float(metrics.squared_error(form.scale(measured), nothing).mean())
+    return {"k": steps, "model": curve, "pca": pca, "items": len(rows), "nothing": zero}
 
 
 def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool) -> Report:
@@ -370,11 +418,15 @@ def _of_nats(nats: np.ndarray | None, kind: str | None, first: str | None, form:
 # ---- baselines -------------------------------------------------------------------------------------------------------
 
 
-def _pca(items: Tensor, form: Format, k: int) -> Baseline:
+def _fitted_pca(items: Tensor, form: Format, k: int) -> PCA:
     """PCA of k components, in a format that is fitted already."""
     if form.spec.size > WIDE and len(items) > FEW:
         items = items[torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[: max(FEW, k)]]
-    model = PCA(min(k, len(items), form.spec.size))._fit_stored(form, items)
+    return PCA(min(k, len(items), form.spec.size))._fit_stored(form, items)
+
+
+def _pca(items: Tensor, form: Format, k: int) -> Baseline:
+    model = _fitted_pca(items, form, k)
     return lambda stored: (_through(model, stored, form)[1], _nats(model, stored))
 
 

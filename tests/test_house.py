@@ -52,6 +52,7 @@ PUBLIC = [
     "likelihoods",
     "load",
     "nearest",
+    "plots",
     "priors",
     "sample",
     "search",

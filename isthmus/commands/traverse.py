@@ -92,14 +92,14 @@ def traverse(model: str, items: str, row: int, moved: Sequence[int], grid: tuple
         rows = {f"latent {latent}": moving(fitted, item, latent, steps=steps, X=X) for latent in chosen}
         made = next(iter(rows.values()))
     if picture:
-        from isthmus.view import plots
+        from isthmus.view import drawing, plots
 
         figure = plots.canvas(8, 8 if grid else 0.5 + 0.8 * len(chosen))
         ax = figure.add_axes((0.06, 0.06, 0.92, 0.92) if grid else (0.15, 0.02, 0.83, 0.96))
         if grid:
-            plots.decoded_grid(ax, made, (f"latent {grid[0]}", f"latent {grid[1]}"))
+            drawing.decoded_grid(ax, made, (f"latent {grid[0]}", f"latent {grid[1]}"))
         else:
-            plots.traversals(ax, rows)
+            drawing.traversals(ax, rows)
         plots.write(figure, output)
     else:
         _write(output, made, columns_of(fitted)["columns"], overwrite)

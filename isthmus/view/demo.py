@@ -24,7 +24,7 @@ from isthmus.models.autoencoder import Autoencoder
 from isthmus.models.embedding import Embedding
 from isthmus.models.pca import PCA
 from isthmus.models.vae import VAE
-from isthmus.view import plots
+from isthmus.view import drawing, plots
 
 __all__ = ["demo"]
 
@@ -147,12 +147,12 @@ def _draw(path: Path, models: Mapping[str, Embedding], X: np.ndarray, y: np.ndar
     again = {name: model.reconstruct(X[shown]) for name, model in models.items()}
     errors = {name: metrics.squared_error(X[shown] / 255, items / 255) for name, items in again.items()}
     heading(0.025, 0.868, "What comes back", "below each digit its squared error: the sum over 64 pixels in [0, 1]")
-    plots.items_beside_reconstructions(figure.add_axes((0.115, 0.49, 0.53, 0.335)), X[shown], again, errors)
+    drawing.items_beside_reconstructions(figure.add_axes((0.115, 0.49, 0.53, 0.335)), X[shown], again, errors)
 
     heading(0.025, 0.465, "New digits", "codes drawn from the prior named below, then decoded")
     for i, (name, model) in enumerate(models.items()):
         left = 0.025 + 0.21 * i
-        ax = plots.samples(figure.add_axes((left, 0.14, 0.2, 0.265)), model.sample(25, seed))
+        ax = drawing.samples(figure.add_axes((left, 0.14, 0.2, 0.265)), model.sample(25, seed))
         ax.set_title(name, fontsize=11, color=plots.INK, loc="left", pad=4)
         words(left, 0.118, model.prior_.describe(), 8, plots.FAINT)
 
@@ -160,7 +160,7 @@ def _draw(path: Path, models: Mapping[str, Embedding], X: np.ndarray, y: np.ndar
     for i, name in enumerate(["VAE", "Autoencoder"]):
         codes = models[name].encode(X)
         ax = figure.add_axes((0.685, 0.45 - 0.42 * i, 0.295, 0.355))
-        plots.map_2d(ax, PCA(2).fit(codes).encode(codes), y)
+        drawing.scatter(ax, PCA(2).fit(codes).encode(codes), y)
         ax.set_title(name, fontsize=11, color=plots.INK, loc="left", pad=4)
     figure.text(0.025, 0.082, report.verdict, fontsize=10, color=plots.INK, va="top", linespacing=1.4)
     plots.write(figure, path)
