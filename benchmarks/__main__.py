@@ -25,6 +25,7 @@ PARTS = {
     "arithmetic": "words and concepts: sums, directions and what they drag along (2 minutes)",
     "layers": "what each layer of an encoder knows (2 minutes)",
     "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
+    "compare_codes": "nine formats of codes on digits, tables and words (10 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

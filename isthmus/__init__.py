@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from isthmus.models.vae import VAE
     from isthmus.verbs.arithmetic import analogy, arithmetic, average, concept, drags, nearest, templates
     from isthmus.verbs.clusters import clusters
+    from isthmus.verbs.compare_codes import compare_codes
     from isthmus.verbs.disentanglement import disentanglement
     from isthmus.verbs.generate import augment, interpolate, sample
     from isthmus.verbs.generation import generation_report
@@ -54,6 +55,7 @@ __all__ = [
     "average",
     "clusters",
     "compare",
+    "compare_codes",
     "concept",
     "datasets",
     "decoded_grid",
@@ -94,6 +96,7 @@ _HOMES = {
     "clusters": "isthmus.verbs.clusters",
     "average": "isthmus.verbs.arithmetic",
     "compare": "isthmus.evaluate",
+    "compare_codes": "isthmus.verbs.compare_codes",
     "concept": "isthmus.verbs.arithmetic",
     "datasets": "isthmus.datasets",
     "decoded_grid": "isthmus.verbs.traverse",

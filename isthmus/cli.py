@@ -19,6 +19,7 @@ import click
 
 from isthmus.commands.arithmetic import arithmetic
 from isthmus.commands.clusters import clusters
+from isthmus.commands.compare_codes import compare_codes
 from isthmus.commands.explore import explore
 from isthmus.commands.generate import augment, generation, interpolate
 from isthmus.commands.label import label
@@ -406,6 +407,7 @@ def demo(folder: str, seed: int) -> None:
 for command in (  # each in a file of its own
     arithmetic,
     augment,
+    compare_codes,
     clusters,
     explore,
     generation,

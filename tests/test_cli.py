@@ -102,6 +102,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "augment",
         "clusters",
         "columns",
+        "compare-codes",
         "decode",
         "demo",
         "encode",

@@ -32,6 +32,7 @@ PUBLIC = [
     "average",
     "clusters",
     "compare",
+    "compare_codes",
     "concept",
     "datasets",
     "decoded_grid",
