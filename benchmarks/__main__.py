@@ -26,6 +26,7 @@ PARTS = {
     "layers": "what each layer of an encoder knows (2 minutes)",
     "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
     "compare_codes": "nine formats of codes on digits, tables and words (10 minutes)",
+    "larger": "tables ten times the memory that a process may have, and encoding beside reading (20 minutes, 3 GB)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

@@ -13,7 +13,6 @@ The names below are the whole public list. Each is imported when it is first use
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -154,28 +153,4 @@ class _Package(ModuleType):
         super().__setattr__(name, value)
 
 
-def _spare_memory() -> None:
-    """Where this process has a limit of its own (``ulimit -v``, ``ulimit -d``), take only what is needed.
-
-    Arrow's own allocator takes a gigabyte in advance, or all that the limit leaves; which one it uses, it reads when it
-    is imported, and scikit-learn may import it. The C library gives large pieces back only where it is told to: half of
-    what a stream of batches takes would be pieces that lie idle. Choices of the user's own stand.
-    """
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return
-    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    if all(limit == resource.RLIM_INFINITY for limit in limits):
-        return
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        import ctypes
-
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(-3, 2**22)  # M_MMAP_THRESHOLD: larger pieces are the system's, and go back to it
-
-
 sys.modules[__name__].__class__ = _Package
-_spare_memory()

@@ -57,6 +57,7 @@ from isthmus.formats.containers import (
 )
 from isthmus.formats.dataframes import from_pandas, from_polars, polars_container
 from isthmus.formats.delimited import File, Plan, csv_plan, json_plan
+from isthmus.formats.room import spare_memory
 from isthmus.formats.saved import shortened
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def source_of(items: Any, *, delimiter: str | None = None, encoding: str | None 
     SettingError : delimiter or encoding for what is no CSV file
     MissingExtra : pyarrow or narwhals is not installed
     """
+    spare_memory()
     library("pyarrow")
     if isinstance(items, str | os.PathLike):
         return _of_files([os.fsdecode(items)], delimiter, encoding)

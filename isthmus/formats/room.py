@@ -17,11 +17,20 @@ import numpy as np
 
 from isthmus.errors import FileError
 
-__all__ = ["MEMORY_SHARE", "CacheFile", "cache_folder", "fits_in_memory", "memory_limit", "room_for_items"]
+__all__ = [
+    "MEMORY_SHARE",
+    "CacheFile",
+    "cache_folder",
+    "fits_in_memory",
+    "memory_limit",
+    "room_for_items",
+    "spare_memory",
+]
 
 MEMORY_SHARE = 0.5  # of the memory, that items may take and still rest there
 OVERHEAD = 3 * 2**28  # bytes of the libraries (400 MiB) and of the batches and windows of a stream (300 MiB)
 ASKED = 2**30  # bytes asked of the system in one call; some take no more than 2**31 - 1
+LARGE = 2**22  # bytes of a piece of memory that goes back to the system as soon as it is free, where memory is limited
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if hasattr(errno, "EDQUOT") else (errno.ENOSPC, errno.EFBIG)
 
 
@@ -92,6 +101,31 @@ def _of_groups(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sy
                     continue
 
 
+def spare_memory() -> None:
+    """Where this process has a limit of its own (``ulimit -v``, ``ulimit -d``), take only what is needed from now on.
+
+    Called before tables are read and rows are kept in a file; without such a limit it does nothing. Arrow's own
+    allocator takes a gigabyte in advance, or all that the limit leaves; the system's takes its place. The C library
+    gives large pieces back only where it is told to: half of what a stream of batches takes would be pieces that lie
+    idle. A choice of the user's own, ARROW_DEFAULT_MEMORY_POOL or MALLOC_MMAP_THRESHOLD_, stands.
+    """
+    if not any(True for _ in _of_process()):
+        return
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        if "pyarrow" in sys.modules:
+            import pyarrow
+
+            pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+        else:  # which is when Arrow reads it
+            os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(-3, LARGE)  # M_MMAP_THRESHOLD
+
+
 # ---- disk ------------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +159,7 @@ class CacheFile:
     """
 
     def __init__(self, needed: int | None = None) -> None:
+        spare_memory()
         self.folder = cache_folder()
         self.needed = needed
         self.size = 0  # bytes written

@@ -214,8 +214,8 @@ class AllBut:
 
     def within(self, start: int, stop: int) -> np.ndarray:
         """Those from ``start`` to before ``stop``, (k,) int64."""
-        here = np.ones(max(stop - start, 0), bool)
-        first, last = np.searchsorted(self.left_out, [start, stop])
+        here = np.ones(max(min(stop, self.n) - start, 0), bool)
+        first, last = np.searchsorted(self.left_out, [start, max(stop, start)])
         here[self.left_out[first:last] - start] = False
         return np.flatnonzero(here) + start
 

@@ -249,7 +249,7 @@ class Source:
                 for batch in batches:
                     stop = start + batch.num_rows
                     if isinstance(chosen, AllBut):
-                        here = chosen.within(start, min(stop, chosen.n))
+                        here = chosen.within(start, stop)
                     else:
                         here = chosen[slice(*np.searchsorted(chosen, [start, stop]))]
                     if len(here) == batch.num_rows and (here[1:] > here[:-1]).all():

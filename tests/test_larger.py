@@ -1,0 +1,426 @@
+"""Tables larger than memory: under a limit of the system, cut short, in parts, resumed; and as fast as bits allow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
+
+import isthmus as im
+from isthmus import cli, console, threads
+from isthmus.errors import DamagedFileError, DataError, FormatError
+from isthmus.formats import infer, room, tables
+from isthmus.formats.frames import is_table, source_of
+from isthmus.formats.rows import AllBut, Rows, RowsWriter
+from isthmus.formats.tables import TableFormat
+from isthmus.models import embedding, pca
+from isthmus.training import feed, recipe
+from isthmus.training.feed import StreamedFeed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ISTHMUS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def table_of(n: int, seed: int = 0) -> pa.Table:
+    """Numbers, heavy tails, a spike, whole numbers, levels, moments and holes, drawn from two hidden numbers a row."""
+    random = np.random.default_rng(seed)
+    z = random.standard_normal((n, 2))
+    codes = pa.array(np.clip(6 + 3 * z[:, 0], 0, 11).astype(np.int32), mask=random.random(n) < 0.1)
+    return pa.table({
+        "x": z @ [1.0, -0.5],
+        "y": pa.array(np.exp(3 * z[:, 1]), mask=random.random(n) < 0.2),
+        "gain": np.where(z[:, 0] > 0, np.exp(z[:, 1]), 0.0),
+        "count": pa.array(random.poisson(np.exp(1 + z[:, 0])), mask=random.random(n) < 0.1),
+        "level": pa.array([f"level {j}" for j in range(12)]).take(codes),
+        "many": pa.array([f"{j}" for j in range(700)]).take(pa.array(np.clip(350 + 100 * z[:, 1], 0, 699).astype(int))),
+        "flag": pa.array(z[:, 1] > 0.3, mask=random.random(n) < 0.1),
+        "when": pa.array((1.6e9 + 86_400 * 300 * z[:, 0]).astype(np.int64), pa.timestamp("s")),
+    })  # fmt: skip
+
+
+def rows_of(stored: torch.Tensor) -> Rows:
+    with RowsWriter(tuple(stored.shape[1:]), stored.dtype) as writer:
+        writer.append(stored)
+        return writer.finish()
+
+
+# --- A limit that the system enforces ---------------------------------------------------------------------------------
+
+LIMITED = """
+import json, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+import numpy as np
+import isthmus as im
+from isthmus.formats import room
+from isthmus.formats.frames import source_of
+room.OVERHEAD = limit - 2**20  # a mebibyte is left for items
+source = source_of(sys.argv[2])
+model = im.PCA(3).fit(source)
+np.save(sys.argv[3], model.encode(source))
+try:
+    said = str(np.ones(2**27).nbytes)
+except MemoryError:
+    said = "MemoryError"
+import pyarrow
+kind = type(model.format_.to_tensor(source)).__name__
+print(json.dumps([kind, said, pyarrow.default_memory_pool().backend_name]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts private memory on Linux alone")
+def test_a_table_beyond_the_limit_of_the_process_gives_the_same_codes(tmp_path: Path) -> None:
+    table = table_of(50_000)
+    parquet.write_table(table, tmp_path / "table.parquet", row_group_size=20_000)
+    arguments = [str(800 * 2**20), str(tmp_path / "table.parquet"), str(tmp_path / "codes.npy")]
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    environment["OMP_NUM_THREADS"] = "1"  # the stack of every thread counts
+    done = subprocess.run([sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, env=environment,
+                          check=False)  # fmt: skip
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout) == ["Rows", "MemoryError", "system"]
+    model = im.PCA(3).fit(table)
+    assert isinstance(model.format_.to_tensor(table), torch.Tensor)
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(table))
+
+
+# --- What is cut short, and what is kept ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, im.PCA]:
+    folder = tmp_path_factory.mktemp("fitted")
+    parquet.write_table(table_of(60_000), folder / "table.parquet", row_group_size=10_000)
+    model = im.PCA(3).fit(str(folder / "table.parquet"))
+    model.save(folder / "table.isthmus")
+    return folder, model
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a folder after 20,000 rows, in place of a million."""
+    monkeypatch.setattr(tables, "PIECE", 5_000)
+    monkeypatch.setattr(embedding, "PART", 5_000)
+    monkeypatch.setattr(console, "ROWS_A_PIECE", 5_000)
+    monkeypatch.setattr(console, "ROWS_A_PART", 20_000)
+
+
+def damaged(folder: Path, group: int) -> Path:
+    """The table with a row group in which a page is not what was written."""
+    path = folder / f"damaged-{group}.parquet"
+    parquet.write_table(table_of(60_000), path, row_group_size=10_000, write_page_checksum=True)
+    column = parquet.ParquetFile(path).metadata.row_group(group).column(0)
+    start, whole = column.data_page_offset + column.total_compressed_size // 2, path.read_bytes()
+    path.write_bytes(whole[:start] + bytes(64) + whole[start + 64 :])
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as exit:
+        cli.main([str(argument) for argument in arguments])
+    return int(exit.value.code or 0), capsys.readouterr().err
+
+
+def test_a_damaged_row_group_is_named_with_its_rows(fitted: tuple[Path, im.PCA]) -> None:
+    folder, model = fitted
+    path = damaged(folder, 3)
+    with pytest.raises(DamagedFileError, match=r"in row group 3 of 6, which has the rows 30,000 to 39,999: .*[Ff]etch"):
+        model.encode(str(path))
+    with pytest.raises(DamagedFileError, match="in row group 3 of 6"):
+        im.PCA(3).fit(str(path))
+    (folder / "cut.parquet").write_bytes(path.read_bytes()[:-5000])  # what says where the groups are is at the end
+    with pytest.raises(DamagedFileError, match="cut.parquet is cut short or damaged"):
+        model.encode(str(folder / "cut.parquet"))
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_parts_that_are_written_stay_when_reading_breaks(
+    fitted: tuple[Path, im.PCA], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = fitted
+    code, said = run(capsys, "encode", folder / "table.isthmus", damaged(folder, 5), "-o", f"{tmp_path}/codes/")
+    assert code == 1
+    assert "in row group 5 of 6, which has the rows 50,000 to 59,999" in said
+    assert f"{tmp_path}/codes/ keeps the first 50,000 rows, in 3 files that are whole" in said
+    kept = [parquet.read_table(path) for path in sorted((tmp_path / "codes").iterdir())]
+    assert [part.num_rows for part in kept] == [20_000, 20_000, 10_000]
+    codes = np.stack([pa.concat_tables(kept)[f"z{j}"].to_numpy() for j in range(3)], axis=1)
+    np.testing.assert_array_equal(codes, model.encode(str(folder / "table.parquet"))[:50_000])
+    code, said = run(capsys, "encode", folder / "table.isthmus", damaged(folder, 1), "-o", f"{tmp_path}/codes.parquet")
+    assert code == 1
+    assert not (tmp_path / "codes.parquet").exists()  # one file is whole or not there
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_ctrl_c_keeps_the_parts(
+    fitted: tuple[Path, im.PCA], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = fitted
+    codes_of, calls = pca.PCA._codes_of, []
+
+    def stopping(self: Any, stored: torch.Tensor) -> torch.Tensor:
+        calls.append(len(stored))
+        if sum(calls) > 30_000:
+            raise KeyboardInterrupt
+        return codes_of(self, stored)
+
+    monkeypatch.setattr(pca.PCA, "_codes_of", stopping)
+    output = f"{tmp_path}/codes/"
+    code, said = run(capsys, "encode", folder / "table.isthmus", folder / "table.parquet", "-o", output)
+    assert code == 130
+    assert f"{output} keeps the first 30,000 rows, in 2 files that are whole" in said
+    assert [parquet.read_metadata(path).num_rows for path in sorted((tmp_path / "codes").iterdir())] == [20_000, 10_000]
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_codes_of_a_folder_are_those_of_the_table_and_columns_stand_beside(
+    fitted: tuple[Path, im.PCA], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = fitted
+    table = parquet.read_table(folder / "table.parquet")
+    arguments = ["encode", folder / "table.isthmus", folder / "table.parquet", "-o", f"{tmp_path}/codes/"]
+    assert run(capsys, *arguments, "--keep", "x,level")[0] == 0
+    written = source_of(tmp_path / "codes")
+    assert written.count() == 60_000
+    again = pa.Table.from_batches(written.batches())
+    assert again.column_names == ["x", "level", "z0", "z1", "z2"]
+    assert again["x"].to_pylist() == table["x"].to_pylist()
+    assert again["level"].to_pylist() == table["level"].to_pylist()
+    codes = np.stack([again[f"z{j}"].to_numpy() for j in range(3)], axis=1)
+    np.testing.assert_array_equal(codes, model.encode(table))
+
+
+# --- Streams are what they are in memory ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [im.PCA(3), im.Autoencoder(3, size="small", epochs=1, verbose=False)])
+def test_a_code_is_the_same_in_blocks_in_parts_and_alone(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(3000)
+    model.fit(table)
+    stored = model._stored(table)
+    codes = model.encode(table)
+    np.testing.assert_array_equal(codes, model._in_blocks(model._encode_stored, stored).numpy())
+    scaled = model.format_.scale(stored)
+    for size in (1, 7, 256, 1000):  # whatever is scaled together
+        parts = torch.cat([model.format_.scale(part) for part in stored[:1000].split(size)])
+        assert torch.equal(parts.view(torch.int32), scaled[:1000].view(torch.int32))  # NaN too
+    order = np.random.default_rng(0).permutation(3000)
+    np.testing.assert_array_equal(codes[order], model.encode(table.take(order)))
+    np.testing.assert_array_equal(codes[1234:1235], model.encode(table.slice(1234, 1)))
+    monkeypatch.setattr(embedding, "PART", 512)
+    monkeypatch.setattr(tables, "PIECE", 1100)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        np.testing.assert_array_equal(codes, model.encode(table))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_pca_encodes_a_table_as_its_linear_view_says() -> None:
+    table = table_of(2000)
+    for model in (im.PCA(3), im.PCA(5, whiten=True), im.PCA(20)):
+        model.fit(table)
+        stored = model._stored(table)
+        expected = torch.cat([model._encode(model.format_.scale(part)) for part in stored.split(256)]).numpy()
+        np.testing.assert_allclose(model.encode(table), expected, atol=2e-4)
+    many = model.format_._elements(stored)
+    many[:, : many.shape[1] // 2] = torch.nan  # and with more patterns than are counted
+    assert torch.isfinite(model._projection(many)).all()
+
+
+def test_patterns_of_holes_by_counting_and_by_sorting(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    x = np.where(random.random((500, 9)) < 0.2, np.nan, 1.0)
+    x[::3] = 1.0
+    for few, exact in ((14, 53), (2, 53), (2, 2)):
+        monkeypatch.setattr(pca, "FEW", few)
+        monkeypatch.setattr(pca, "EXACT", exact)
+        rows, patterns, of_row = pca._patterns(x)
+        np.testing.assert_array_equal(rows, np.flatnonzero(np.isnan(x).any(1)))
+        np.testing.assert_array_equal(patterns[of_row], np.isnan(x[rows]))
+
+
+def test_a_fit_on_rows_in_a_file_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(3000)
+    monkeypatch.setattr(tables, "fits_in_memory", lambda size: False)
+    monkeypatch.setattr(feed, "BLOCK", 2**12)
+    parquet.write_table(table, tmp_path / "table.parquet")
+    settings: dict[str, Any] = {"size": "small", "epochs": 4, "batch_size": 256, "verbose": False}
+    whole = im.Autoencoder(3, **settings).fit(str(tmp_path / "table.parquet"))
+    assert isinstance(whole.format_.to_tensor(source_of(tmp_path / "table.parquet")), Rows)
+    batches, epochs = StreamedFeed.batches, []
+
+    def stopping(self: StreamedFeed, epoch: int, size: int) -> Iterator[torch.Tensor]:
+        epochs.append(epoch)
+        if len(epochs) == 3:
+            raise RuntimeError("killed")
+        return batches(self, epoch, size)
+
+    place = str(tmp_path / "run.checkpoint")
+    monkeypatch.setattr(StreamedFeed, "batches", stopping)
+    with pytest.raises(RuntimeError, match="killed"):
+        im.Autoencoder(3, checkpoint=place, **settings).fit(str(tmp_path / "table.parquet"))
+    resumed = im.Autoencoder(3, checkpoint=place, **settings).fit(str(tmp_path / "table.parquet"))
+    assert epochs == [0, 1, 2, 2, 3]
+    for one, other in zip(whole.network_.state_dict().values(), resumed.network_.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+# --- Batches ----------------------------------------------------------------------------------------------------------
+
+
+class Batches:
+    """Frames, whenever it is iterated."""
+
+    def __init__(self, *frames: Any) -> None:
+        self.frames = frames
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.frames)
+
+
+def test_batches_are_a_table() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = table_of(900)
+    frame = table.to_pandas()
+    parts = [frame[:300], frame[300:301], frame[301:]]
+    expected = im.PCA(2).fit(frame)
+    for batches in (Batches(*parts), table.to_batches(max_chunksize=200)):
+        assert is_table(batches)
+        model = im.PCA(2).fit(batches)
+        np.testing.assert_array_equal(model.encode(batches), expected.encode(frame))
+    assert isinstance(im.PCA(2).fit(Batches(*parts)).reconstruct(Batches(*parts)), pandas.DataFrame)
+    assert not is_table(Batches(np.ones(3)))
+    assert not is_table(iter(parts))
+    assert not is_table([frame, frame])  # an array of three axes as well as any
+    wrong = frame[300:].assign(x=["text"] * 600)
+    with pytest.raises(DataError, match=r'the column "x" holds \w+ in batch 1, and double in batch 0'):
+        source_of(Batches(frame[:300], wrong)).count()
+    with pytest.raises(DataError, match=r'the column "flag" is not in batch 1'):
+        TableFormat().fit(Batches(frame[:300], frame[300:].drop(columns="flag")))
+    with pytest.raises(FormatError, match="batch 1 is a list"):
+        source_of(Batches(frame, [1])).count()
+
+
+# --- Little is read, little is kept -----------------------------------------------------------------------------------
+
+
+def test_how_often_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from isthmus.formats import frames, table_files
+
+    passes: list[list[str]] = []
+    read = table_files.parquet_batches
+
+    def counted(file: Any, columns: list[str]) -> Any:
+        passes.append(list(columns))
+        return read(file, columns)
+
+    monkeypatch.setattr(frames, "parquet_batches", counted)
+    parquet.write_table(table_of(1000), tmp_path / "mixed.parquet")
+    model = im.PCA(2).fit(str(tmp_path / "mixed.parquet"))
+    assert len(passes) == 2  # what the columns hold, and their values
+    passes.clear()
+    model.encode(str(tmp_path / "mixed.parquet"))
+    assert len(passes) == 1
+    passes.clear()
+    whole = pa.table({"a": np.arange(1000), "b": np.arange(1000)[::-1] ** 2})
+    parquet.write_table(whole, tmp_path / "numbers.parquet")
+    source = source_of(tmp_path / "numbers.parquet")
+    im.PCA(1).fit(source)
+    assert len(passes) == 2  # whether there are holes, and the values
+    passes.clear()
+    monkeypatch.setattr(room, "memory_limit", lambda: 2.0**20)
+    assert isinstance(infer.format_of(source_of(tmp_path / "numbers.parquet")), TableFormat)
+    assert not passes  # what does not fit is no array, and is not looked at
+
+
+def test_all_but_some() -> None:
+    random = np.random.default_rng(0)
+    for n, held in ((1, 0), (10, 3), (1000, 400), (50, 50)):
+        left_out = random.choice(n, held, replace=False)
+        expected = np.setdiff1d(np.arange(n), left_out)
+        rows = AllBut(n, left_out)
+        assert len(rows) == len(expected)
+        np.testing.assert_array_equal(rows[:], expected)
+        np.testing.assert_array_equal(rows[2:30:3], expected[2:30:3])
+        np.testing.assert_array_equal(rows[-1:], expected[-1:])
+        if len(expected):
+            index = torch.from_numpy(random.integers(0, len(expected), 20))
+            np.testing.assert_array_equal(rows[index], expected[index])
+        for start, stop in ((0, n), (2, 5), (n // 2, n)):
+            inside = expected[(expected >= start) & (expected < stop)]
+            np.testing.assert_array_equal(rows.within(start, stop), inside)
+    source = source_of({"a": list(range(100))})
+    left_out = np.array([0, 5, 99])
+    part = source.subset(AllBut(100, left_out))
+    values = [value for batch in part.batches() for value in batch["a"].to_pylist()]
+    assert values == [row for row in range(100) if row not in left_out]
+    assert part.count() == 97
+
+
+def test_a_split_of_many_items_takes_no_memory() -> None:
+    n = recipe.MANY + 1
+    learned, held_out = recipe.split(n, 3)
+    assert isinstance(learned, AllBut)
+    assert len(held_out) == len(held_out.unique()) == recipe.HELD_OUT
+    assert bool((held_out[1:] > held_out[:-1]).all())
+    assert len(learned) == n - recipe.HELD_OUT
+    assert torch.equal(held_out, recipe.split(n, 3)[1])
+    assert not torch.equal(held_out, recipe.split(n, 4)[1])
+    assert not np.isin(held_out, learned[:]).any()
+
+
+def test_a_streamed_feed_of_all_but_some_gives_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BLOCK", 64)
+    numbers, left_out = torch.arange(1000), np.arange(0, 1000, 7)
+    rows = AllBut(1000, left_out)
+    for stored in (numbers, rows_of(numbers)):
+        made = StreamedFeed(stored, rows, lambda x: x, torch.device("cpu"), 0)
+        seen = torch.cat(list(made.batches(0, 1)))
+        assert sorted(seen.tolist()) == rows[:].tolist()
+
+
+# --- Side by side -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("products", [True, False])
+def test_side_by_side_keeps_the_order_and_asks_for_little(count: int, products: bool) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    asked = []
+
+    def stream(stop: int) -> Iterator[int]:
+        for number in range(stop):
+            asked.append(number)
+            yield number
+        raise OSError("broken")
+
+    try:
+        results = threads.side_by_side(lambda number: number**2, stream(9), products)
+        assert next(results) == 0
+        assert len(asked) <= count + 1
+        given = [0]
+        with pytest.raises(OSError, match="broken"):
+            given.extend(results)
+        assert given == [number**2 for number in range(9)]  # what came before the break is there
+        with pytest.raises(ZeroDivisionError):
+            list(threads.side_by_side(lambda number: 1 // (number - 3), stream(9), products))
+        assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
