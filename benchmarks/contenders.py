@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 WIDTH, LATENTS, BATCH, RATE = 512, 16, 128, 1e-3
+NARROW = 256  # hidden units of the autoencoders of numbers
 CURVE: list[tuple[float, float]] = []  # seconds of training, and the test figure then, where it was asked for
 Fitted = tuple[float, float, Callable[[np.ndarray], float] | None]  # wall s, items a pass, test figure
 
@@ -33,6 +34,31 @@ def mlp_vae(d: int) -> tuple[Any, Any]:
 
     return (nn.Sequential(nn.Flatten(), nn.Linear(d, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2 * LATENTS)),
             nn.Sequential(nn.Linear(LATENTS, WIDTH), nn.ReLU(), nn.Linear(WIDTH, d)))  # fmt: skip
+
+
+def layers_of(job: str, d: int) -> tuple[Any, Any]:
+    """Encoder and decoder of the autoencoders: "conv", (B, 1, 28, 28) to K and back, and "numbers", d-256-K-256-d."""
+    from torch import nn
+
+    if job == "numbers":
+        return (nn.Sequential(nn.Linear(d, NARROW), nn.ReLU(), nn.Linear(NARROW, LATENTS)),
+                nn.Sequential(nn.Linear(LATENTS, NARROW), nn.ReLU(), nn.Linear(NARROW, d)))  # fmt: skip
+    return (
+        nn.Sequential(nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+                      nn.Linear(64 * 49, LATENTS)),
+        nn.Sequential(nn.Linear(LATENTS, 64 * 49), nn.ReLU(), nn.Unflatten(1, (64, 7, 7)),
+                      nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(32, 1, 4, 2, 1)),
+    )  # fmt: skip
+
+
+def squared_error_of(reconstruct: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], float]:
+    """||x - x~||^2 of an item, mean over test data."""
+
+    def measured(test: np.ndarray) -> float:
+        again = np.asarray(reconstruct(test)).reshape(len(test), -1)
+        return float(np.square(test.reshape(len(test), -1) - again).sum(1).mean())
+
+    return measured
 
 
 def negative_elbo(encode: Callable[[Any], tuple[Any, Any]], decode: Callable[[Any], Any]) -> Any:
@@ -101,6 +127,28 @@ def isthmus_autoencoder(train: np.ndarray, epochs: int, **settings: Any) -> Fitt
     return wall, model.history_["items"] - model.history_["held_out_items"], squared_error
 
 
+def isthmus_layers(train: np.ndarray, passes: int, job: str, **settings: Any) -> Fitted:
+    """An autoencoder of the layers that the other libraries have."""
+    import isthmus as im
+    from isthmus.training import recipe
+
+    given = {"epochs": passes, "batch_size": BATCH, "rate": RATE, "random_state": 0} | settings
+    if not given.pop("bf16", True):
+        recipe.bf16_pays = lambda *given: False
+    model = im.Autoencoder(LATENTS, network=layers_of(job, train[0].size), verbose=False, **given)
+    begun = time.monotonic()
+    model.fit(train)
+    wall = time.monotonic() - begun
+
+    def again(test: np.ndarray) -> Any:
+        if job == "numbers":
+            return model.reconstruct(test)
+        images = images_of(test.reshape(-1, *model.format_.spec.shape))
+        return model._in_blocks(model._mean, model._in_blocks(model._encode, images)).numpy()
+
+    return wall, model.history_["items"] - model.history_["held_out_items"], squared_error_of(again)
+
+
 def images_of(array: np.ndarray) -> Any:
     import torch
 
@@ -130,6 +178,32 @@ def plain_loop(train: np.ndarray, epochs: int) -> Fitted:
             optimiser.step()
     wall = time.monotonic() - begun
     return wall, len(x), negative_elbo(lambda x: encoder(x).chunk(2, 1), decoder)
+
+
+def plain_layers(train: np.ndarray, epochs: int, job: str) -> Fitted:
+    """The same loop for an autoencoder."""
+    import torch
+    import torch.nn.functional as F
+
+    x = images_of(train.reshape(-1, 1, 28, 28) if job == "conv" else train)
+    encoder, decoder = layers_of(job, train.shape[1])
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=RATE)
+    begun = time.monotonic()
+    for _ in range(epochs):
+        order = torch.randperm(len(x))
+        for start in range(0, len(x) - BATCH + 1, BATCH):
+            batch = x[order[start : start + BATCH]]
+            loss = F.mse_loss(decoder(encoder(batch)), batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    wall = time.monotonic() - begun
+
+    @torch.no_grad()
+    def again(test: np.ndarray) -> Any:
+        return decoder(encoder(images_of(test.reshape(-1, *x.shape[1:])))).numpy()
+
+    return wall, len(x), squared_error_of(again)
 
 
 def pythae(train: np.ndarray, epochs: int, test: np.ndarray | None = None) -> Fitted:
@@ -289,7 +363,34 @@ def keras(train: np.ndarray, epochs: int, backend: str) -> Fitted:
     return wall, len(train), negative_elbo(posterior, logits)
 
 
-def pyod(train: np.ndarray, epochs: int, variational: bool) -> Fitted:
+def keras_layers(train: np.ndarray, epochs: int, job: str) -> Fitted:
+    """Keras on JAX; its convolutions are channels-last."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+    from keras import layers
+
+    d = train.shape[1]
+    if job == "numbers":
+        stack = [layers.Input((d,)), layers.Dense(NARROW, "relu"), layers.Dense(LATENTS),
+                 layers.Dense(NARROW, "relu"), layers.Dense(d)]  # fmt: skip
+    else:
+        train = train.reshape(-1, 28, 28, 1)
+        stack = [layers.Input((28, 28, 1)), layers.Conv2D(32, 3, 2, "same", activation="relu"),
+                 layers.Conv2D(64, 3, 2, "same", activation="relu"), layers.Flatten(), layers.Dense(LATENTS),
+                 layers.Dense(64 * 49, "relu"), layers.Reshape((7, 7, 64)),
+                 layers.Conv2DTranspose(32, 4, 2, "same", activation="relu"),
+                 layers.Conv2DTranspose(1, 4, 2, "same")]  # fmt: skip
+    model = keras.Sequential(stack)
+    model.compile(optimizer=keras.optimizers.Adam(RATE), loss="mse")
+    begun = time.monotonic()
+    model.fit(train, train, batch_size=BATCH, epochs=epochs, verbose=0)
+    wall = time.monotonic() - begun
+    shape = train.shape[1:]
+    return wall, len(train), squared_error_of(
+        lambda test: model.predict(test.reshape(-1, *shape), batch_size=1000, verbose=0))  # fmt: skip
+
+
+def pyod(train: np.ndarray, epochs: int, variational: bool, width: int = WIDTH) -> Fitted:
     from pyod.models.auto_encoder import AutoEncoder
     from pyod.models.vae import VAE
 
@@ -299,7 +400,7 @@ def pyod(train: np.ndarray, epochs: int, variational: bool) -> Fitted:
         model = VAE(encoder_neuron_list=[WIDTH], decoder_neuron_list=[WIDTH], latent_dim=LATENTS,
                     output_activation_name="sigmoid", **given)  # fmt: skip
     else:
-        model = AutoEncoder(hidden_neuron_list=[WIDTH, LATENTS], **given)
+        model = AutoEncoder(hidden_neuron_list=[width, LATENTS], **given)
     begun = time.monotonic()
     model.fit(train)
     wall = time.monotonic() - begun
@@ -315,10 +416,10 @@ def pyod(train: np.ndarray, epochs: int, variational: bool) -> Fitted:
     return wall, len(train), None if variational else squared_error
 
 
-def scikit_learn(train: np.ndarray, epochs: int) -> Fitted:
+def scikit_learn(train: np.ndarray, epochs: int, width: int = WIDTH) -> Fitted:
     from sklearn.neural_network import MLPRegressor
 
-    model = MLPRegressor(hidden_layer_sizes=(WIDTH, LATENTS, WIDTH), batch_size=BATCH, learning_rate_init=RATE,
+    model = MLPRegressor(hidden_layer_sizes=(width, LATENTS, width), batch_size=BATCH, learning_rate_init=RATE,
                          max_iter=epochs, n_iter_no_change=10**6, random_state=0)  # fmt: skip
     begun = time.monotonic()
     with warnings.catch_warnings():
@@ -340,6 +441,14 @@ CONTENDERS: dict[str, Callable[..., Fitted]] = {
     "PyOD VAE": lambda *given: pyod(*given, variational=True),
     "PyOD AutoEncoder": lambda *given: pyod(*given, variational=False),
     "scikit-learn MLPRegressor": scikit_learn,
+    "isthmus conv": lambda *given, **more: isthmus_layers(*given, job="conv", **more),
+    "plain PyTorch loop conv": lambda *given: plain_layers(*given, job="conv"),
+    "Keras on JAX conv": lambda *given: keras_layers(*given, job="conv"),
+    "isthmus numbers": lambda *given, **more: isthmus_layers(*given, job="numbers", **more),
+    "plain PyTorch loop numbers": lambda *given: plain_layers(*given, job="numbers"),
+    "Keras on JAX numbers": lambda *given: keras_layers(*given, job="numbers"),
+    "PyOD AutoEncoder numbers": lambda *given: pyod(*given, variational=False, width=NARROW),
+    "scikit-learn MLPRegressor numbers": lambda *given: scikit_learn(*given, width=NARROW),
 }
 
 

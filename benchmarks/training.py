@@ -45,9 +45,10 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
 
 
 def contender(
-    name: str, data: dict[str, Path], epochs: int, settings: dict[str, Any] | None = None, curve: bool = False
-) -> dict[str, Any]:
-    """One run of one library, in the environment that has it; its figures, and "s" and "cpu_s" for 60,000 items."""
+    name: str, data: dict[str, Path], epochs: int, settings: dict[str, Any] | None = None, curve: bool = False,
+    items: int = 60_000,
+) -> dict[str, Any]:  # fmt: skip
+    """One run of one library, in the environment that has it; its figures, and "s" and "cpu_s" for so many items."""
     ours = name.startswith("isthmus")
     file = data["bytes"] if ours else data["floats"]
     given = [json.dumps((settings or {}) | ({"bf16": False} if "float32" in name else {}))] if ours else ["{}"]
@@ -57,7 +58,7 @@ def contender(
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    scale = 60_000 / found["items"] / max(epochs, 1)  # of no use where the library's defaults decide on the passes
+    scale = items / found["items"] / max(epochs, 1)  # of no use where the library's defaults decide on the passes
     return found | {"s": found["wall"] * scale, "cpu_s": found["cpu"] * scale}
 
 
