@@ -29,17 +29,9 @@ def run(seeds: int = 3, budget: str | None = None) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in FILLERS}
     for name in TABLES:
         for seed in range(seeds):
-            truth, numbers = prepared(folder / f"{name}.csv.gz", seed)
-            random = np.random.default_rng(seed)
-            mask = (random.random(truth.shape) < HIDDEN) & truth.notna().to_numpy()
-            given = truth.mask(mask)
-            for filler, fill in FILLERS.items():
-                begun = time.process_time()
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    filled = fill(given.copy(), numbers, seed)
-                seconds[filler].append(time.process_time() - begun)
-                of_numbers, of_levels = scored(truth, filled, mask, numbers)
+            for filler in FILLERS:
+                of_numbers, of_levels, took = measured(folder / f"{name}.csv.gz", filler, seed)
+                seconds[filler].append(took)
                 for kind, value in (("numbers", of_numbers), ("categories", of_levels)):
                     errors.setdefault((name, kind), {}).setdefault(filler, []).append(value)
     rows = []
@@ -63,6 +55,20 @@ def run(seeds: int = 3, budget: str | None = None) -> None:
                 "to scikit-learn's imputers as indicators, the largest of which is taken. A forest a column: "
                 "MissForest's scheme (Stekhoven & Buhlmann 2012) with scikit-learn's forests, five rounds. Ours: "
                 "default settings, how='mean'.", rows)  # fmt: skip
+
+
+def measured(path: Path, filler: str, seed: int) -> tuple[float, float, float]:
+    """Errors of numbers and of categories, and CPU seconds."""
+    truth, numbers = prepared(path, seed)
+    random = np.random.default_rng(seed)
+    mask = (random.random(truth.shape) < HIDDEN) & truth.notna().to_numpy()
+    given = truth.mask(mask)
+    begun = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        filled = FILLERS[filler](given, numbers, seed)
+    took = time.process_time() - begun
+    return *scored(truth, filled, mask, numbers), took
 
 
 def prepared(path: Path, seed: int) -> tuple[pd.DataFrame, list[str]]:

@@ -31,10 +31,13 @@ EVENEST = 0.02  # a level's variance counts as at least so much in the linear vi
 
 
 class Guess(NamedTuple):
-    """What is said of every element of n rows: numbers as (means (n,), variance), choices as chances (n, L)."""
+    """What is said of every element of n rows: numbers as (means (n,), variance), choices as chances (n, L).
+
+    A variance is a number, or (n,).
+    """
 
     rows: int
-    numbers: dict[int, tuple[np.ndarray, float]]
+    numbers: dict[int, tuple[np.ndarray, Any]]
     chances: dict[int, np.ndarray]
 
     def modes(self, first: int, elements: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -209,8 +208,9 @@ class Number(Code):
             x = self.centre + self.spread_ * np.sinh(t) if self.heavy else t
             return np.clip(x, self.low, self.high)
 
-    def moments(self, y: np.ndarray, variance: float, chance: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation (n,) in the column's unit, of a normal y and the chance of the spike (n,).
+    def moments(self, y: np.ndarray, variance: Any, chance: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation (n,) in the column's unit, of a normal y (its variance a number or (n,)) and the
+        chance of the spike (n,).
 
         By Gauss-Hermite quadrature with nine points, for the way back from y is bent.
         """
@@ -219,7 +219,7 @@ class Number(Code):
         mean, square = np.zeros(len(y)), np.zeros(len(y))
         centre = self.unscaled(y)  # about which squares are taken: values far from zero lose no digits
         for point, weight in zip(points, weights, strict=True):
-            apart = self.unscaled(y + math.sqrt(variance) * point) - centre
+            apart = self.unscaled(y + np.sqrt(variance) * point) - centre
             mean += weight * apart
             square += weight * np.square(apart)
         if chance is not None and self.spike is not None:

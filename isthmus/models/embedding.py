@@ -26,6 +26,7 @@ from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupporte
 from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.likelihoods import Likelihood, likelihood_from_json
+from isthmus.models.conditional import Conditional
 from isthmus.threads import side_by_side
 from isthmus.training.device import steady_products
 from isthmus.training.feed import data_hash
@@ -63,6 +64,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     likelihood_: Likelihood
     prior_: priors.Prior
     history_: dict[str, Any]
+    _conditional: Conditional | None = None  # of a table, for its holes
 
     # ---- what a child gives ------------------------------------------------------------------------------------------
 
@@ -131,6 +133,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Learn from items already in the stored view of a fitted format."""
         self.format_ = format
         self.n_features_in_ = format.n_features
+        self._conditional = None
         self._learn(stored, y)
         self.history_["data"] = data_hash(stored)
         return self
@@ -355,6 +358,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self, "format_")
         tensors: dict[str, Any] = dict(self._tensors())
         tensors |= {f"prior.{name}": array for name, array in self.prior_.arrays().items()}
+        if self._conditional is not None:
+            tensors |= {f"conditional.{name}": array for name, array in self._conditional.arrays().items()}
         learned = {
             "latent_dim": self.latent_dim_,
             "n_features_in": self.n_features_in_,
@@ -400,10 +405,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if learned["feature_names_in"]:
                 model.feature_names_in_ = np.array(learned["feature_names_in"], dtype=object)
             model.history_ = dict(learned["history"])
-            own = {name: tensor for name, tensor in contents.tensors.items() if not name.startswith("prior.")}
-            saved = {name.removeprefix("prior."): tensor.numpy() for name, tensor in contents.tensors.items()
-                     if name.startswith("prior.")}  # fmt: skip
-            model.prior_ = priors.prior_from_json(learned["prior"], saved)
+            own, saved, cells = (_below(contents.tensors, part) for part in ("", "prior.", "conditional."))
+            model.prior_ = priors.prior_from_json(learned["prior"], _arrays(saved))
+            if cells:
+                model._conditional = Conditional(**_arrays(cells)).require(model.format_)
             model._restore(learned["own"], own)
             lengths = (model.prior_.latent_dim_, model.n_features_in_)
             if lengths != (model.latent_dim_, model.format_.n_features):
@@ -504,6 +509,16 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The tensors of one part of a model, under their own names; the empty part is all that are in none."""
+    parts = {name: next((p for p in ("prior.", "conditional.") if name.startswith(p)), "") for name in tensors}
+    return {name.removeprefix(part): tensor for name, tensor in tensors.items() if parts[name] == part}
+
+
+def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
 def _setting(saved: Any) -> Any:

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from isthmus import priors
 from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, Table, likelihood_of
 from isthmus.metrics import knee
+from isthmus.models.conditional import conditional_of
 from isthmus.models.embedding import Embedding, require_switch, seed_from
 from isthmus.networks import network_for
 from isthmus.networks.coder import Coder
@@ -31,6 +33,7 @@ __all__ = ["Neural"]
 
 DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
+ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
 CODES = 50_000  # of which a prior is fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
@@ -107,7 +110,7 @@ class Neural(Embedding):
             settings=settings,
         )
         if isinstance(self.likelihood_, Table):
-            self._measure_doubt(self.likelihood_, stored, seed)
+            self._learn_to_fill(self.likelihood_, stored, seed)
         if self.latent_dim == "auto":
             self._read_knee(stored, seed)
         self.prior_ = self._fitted_prior(stored)
@@ -117,15 +120,26 @@ class Neural(Embedding):
         likelihood = self.network_.likelihood
         return hidden(x, likelihood.columns, moment.generator) if isinstance(likelihood, Table) else x
 
-    def _measure_doubt(self, likelihood: Table, stored: Tensor, seed: int) -> None:
-        """How far numbers lie from what was said of them where they were hidden, on held-out rows."""
-        rows = split(len(stored), seed)[1]
+    def _learn_to_fill(self, likelihood: Table, stored: Tensor, seed: int) -> None:
+        """How far numbers lie from what was said of them where they were hidden, on held-out rows; and the Gaussian
+        that helps to fill holes, with its weight beside the decoder, from the same cells."""
+        learned_from, rows = split(len(stored), seed)
         watched = stored[rows] if len(rows) else stored[:SOME]
         x = self.format_.scale(watched)
+        x = x.repeat(-(-ASKED // len(x)), 1)  # few rows are asked about several times, about other cells
         seen = hidden(x, likelihood.columns.cpu(), torch.Generator().manual_seed(seed), HIDDEN)
-        told = self._in_blocks(lambda part: likelihood.mean(self._decode(self._encode(part))), seen)
-        apart = (told - x).square().masked_fill(~seen.isnan(), torch.nan)[:, likelihood.numbers]
+        params = self._in_blocks(lambda part: self._decode(self._encode(part)), seen)
+        asked = seen.isnan() & ~x.isnan()
+        told = likelihood.cpu().mean(params)
+        apart = (told - x).square().masked_fill(~asked, torch.nan)[:, likelihood.numbers]
         likelihood.doubt.copy_(torch.nan_to_num(apart.nanmean(0), nan=1.0))
+        form = self.format_
+        assert isinstance(form, TableFormat)
+        self._conditional = conditional_of(form, stored, learned_from)
+        if self._conditional is not None:
+            said = self._conditional.said(form.linear(seen))
+            self._conditional.weigh(form.guess(likelihood, params), form, said, x.numpy(), asked.numpy())
+        likelihood.to(self._device)
 
     def _fitted_prior(self, stored: Tensor) -> priors.Prior:
         """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""
@@ -181,6 +195,7 @@ class Neural(Embedding):
         likelihood = self._chosen_likelihood()
         bare.network_ = self._built(self.network_.latent_dim, likelihood, seed_from(None) + 1).to(self._device).eval()
         bare.likelihood_ = bare.network_.likelihood
+        bare._conditional = None
         return bare
 
     @property

@@ -26,6 +26,7 @@ from isthmus.formats.tables import TableFormat
 from isthmus.formats.vectors import VectorFormat
 from isthmus.likelihoods import Gaussian
 from isthmus.metrics import knee
+from isthmus.models.conditional import conditional_of
 from isthmus.models.embedding import BLOCK, Embedding, require_switch
 from isthmus.threads import in_threads
 from isthmus.training.device import NARROW
@@ -203,7 +204,7 @@ class PCA(Embedding):
             if getattr(self, "_moments", None) is None:
                 self._require_settings()
                 stored = self._adopt(X)
-                self.n_samples_, self._moments = 0, None
+                self.n_samples_, self._moments, self._conditional = 0, None, None
             else:
                 stored = self._stored(X)
             _require_narrow(self.format_.spec.size)
@@ -240,6 +241,8 @@ class PCA(Embedding):
     def _learn(self, stored: Tensor, y: Any) -> None:
         self.n_samples_, self._moments = len(stored), None
         size = self.format_.spec.size
+        if isinstance(self.format_, TableFormat):
+            self._conditional = conditional_of(self.format_, stored)
         if len(stored) >= size:
             _require_narrow(size)
             _, mean, scatter = _mean_and_scatter(self.format_, stored)
@@ -295,6 +298,7 @@ class PCA(Embedding):
         bare = copy.deepcopy(self)
         spectrum = self._spectrum
         drawn = np.random.default_rng(1).standard_normal((len(spectrum.mean), self.latent_dim_))
+        bare._conditional = None
         bare._solved = spectrum._replace(components=np.linalg.qr(drawn)[0].T)
         return bare
 

@@ -1,8 +1,9 @@
 """Fill the holes of a table with what the rest of each row says.
 
 The encoder sees a row with its holes, for it has learned from rows with hidden cells; the decoder says what each cell
-holds, as a distribution. Single values: its mode or mean. Several draws: multiple imputation (Rubin 1987), with latents
-drawn too where codes are distributions (Rezende, Mohamed & Wierstra 2014, section 5).
+holds, as a distribution. Beside it stands what a Gaussian says, and both are pooled (``isthmus.models.conditional``).
+Single values: mode or mean. Several draws: multiple imputation (Rubin 1987), with latents drawn too where codes are
+distributions (Rezende, Mohamed & Wierstra 2014, section 5).
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ def impute(
     codes = model._in_blocks(model._encode_stored, stored)
     params = model._in_blocks(model._decode, codes)
     likelihood = copy.deepcopy(model.likelihood_).cpu()  # the model's own may lie on a GPU
-    guess = form.guess(likelihood, params)
+    own = guess = form.guess(likelihood, params)
+    beside = model._conditional
+    if beside is not None:
+        said = beside.said(form.linear(form.scale(stored[:])))
+        guess = beside.pooled(own, form, said)
     if how == "draw":
         filled: Any = []
         generator = torch.Generator().manual_seed(int(seed))
@@ -91,6 +96,8 @@ def impute(
                 params = model._in_blocks(model._decode, drawn)
             with torch.no_grad():
                 elements = likelihood.sample(params, generator)
+            if beside is not None:
+                elements = beside.drawn(elements, own, guess, form, said, generator)
             filled.append(form.fill(source, form.unscale(elements)))
         filled = filled if draws else filled[0]
     else:
