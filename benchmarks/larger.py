@@ -19,12 +19,12 @@ from benchmarks import table
 LIMIT = 2**30  # bytes of private memory of a process, of which the libraries take more than half
 TIMES = (1, 3, 10)  # of the limit, that the tables are as Arrow tables in memory
 BLOCK = 250_000  # rows made at a time, one row group
-WIDTH = 488  # bytes of a row of the table of the limit as an Arrow table, with names of categories of so many
-LETTERS = 96
+WIDTH = 744  # bytes of a row of the table of the limit as an Arrow table, with names of categories of so many
+LETTERS = 160
 TIMED, SHORT = 10_000_000, 12  # rows of the table that is timed, and letters of its names
-NEURAL = 1_000_000  # rows of it that networks encode: their time is that of the rows
+NEURAL = 500_000  # rows of it that networks encode: their time is that of the rows
 FEW = 1000  # rows that show what the libraries take
-ROUNDS = 3  # in which the readers and the models take turns
+ROUNDS = 2  # in which the readers and the models take turns
 FITTED = (("PCA", ["--model", "pca"]), ("Autoencoder, small", ["--size", "small", "--budget", "10s"]))
 ENCODED = {
     "PCA()": ({"class": "PCA"}, TIMED),
@@ -104,7 +104,7 @@ if not given:
 else:
     from isthmus.networks import multiply_adds
     model = getattr(im, given.pop("class"))(**given)
-    model.fit(parquet.ParquetFile(path).read_row_group(0))
+    model.fit(parquet.ParquetFile(path).read_row_group(0)[:20_000])
     source = whole if rows >= whole.count() else whole.subset(np.arange(rows))
     model.encode(whole.subset(np.arange(10_000)))  # everything is imported now
     adds = multiply_adds(model.network_.encoder) if hasattr(model, "network_") else 0
@@ -126,7 +126,7 @@ def block(start: int, letters: int) -> Any:
         return pyarrow.array(values, kind, mask=random.random(BLOCK, dtype=np.float32) < share)
 
     def names(levels: int, score: np.ndarray, share: float = 0.0) -> Any:
-        words = pyarrow.array([f"{'the name of a category, which is long ' * 3:.{letters - 5}} {i:4}"
+        words = pyarrow.array([f"{'the name of a category, which is long ' * 5:.{letters - 5}} {i:4}"
                                for i in range(levels)])  # fmt: skip
         codes = np.minimum((levels * (np.tanh(score) + 1) / 2).astype(np.int32), levels - 1)
         return words.take(holes(codes, share))
@@ -186,6 +186,7 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
         written(path, 0, TIMED // BLOCK, SHORT)
         megabytes = path.stat().st_size / 1e6
         beside = timed(path)
+        print(*beside, sep="\n", flush=True)
         path.unlink()
         parts = [folder / f"part-{number}.parquet" for number in range(TIMES[-1])]
         sizes = [written(part, in_part * number, in_part, LETTERS) for number, part in enumerate(parts)]

@@ -30,6 +30,7 @@ WORK = 2**29  # rows times squared numbers that a pass may take: a second or two
 ROUNDS = 8  # of expectation and maximisation; later ones change the third digit
 LEAST = 1e-6  # chance of a level, where a line goes below zero
 BEFORE = 20.0  # cells that stand for what is believed before any is seen: of a column that it is as all the others
+AT_ONCE = 2**21  # numbers of an array on the way: 16 MiB
 BLOCK = 256  # rows of a product: a row's bits then do not depend on the others
 STEP = 8  # holes of a row are filled up to a multiple of it, so that systems of one size are solved together
 
@@ -234,7 +235,7 @@ def _solved(
     counts = -(-counts // STEP) * STEP
     for count in np.unique(counts[incomplete]):
         of_count = incomplete[counts[incomplete] == count]
-        at_once = max(2**21 // int(count) ** 2, 1)
+        at_once = max(AT_ONCE // max(int(count) ** 2, size), 1)
         for rows in np.split(of_count, range(at_once, len(of_count), at_once)):
             own = holes[rows]
             places = np.argsort(~own, axis=1, kind="stable")[:, :count]

@@ -407,8 +407,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             model.history_ = dict(learned["history"])
             own, saved, cells = (_below(contents.tensors, part) for part in ("", "prior.", "conditional."))
             model.prior_ = priors.prior_from_json(learned["prior"], _arrays(saved))
-            if cells:
-                model._conditional = Conditional(**_arrays(cells)).require(model.format_)
+            model._conditional = Conditional(**_arrays(cells)).require(model.format_) if cells else None
             model._restore(learned["own"], own)
             lengths = (model.prior_.latent_dim_, model.n_features_in_)
             if lengths != (model.latent_dim_, model.format_.n_features):

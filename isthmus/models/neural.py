@@ -35,6 +35,7 @@ DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
 ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
+TABLES = 2.0  # factor on the steps of a table: half of its rows are seen with holes, which is a task of its own
 CODES = 50_000  # of which a prior is fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
 
@@ -101,7 +102,7 @@ class Neural(Embedding):
             seed=seed,
             device=device,
             epochs=self.epochs,
-            effort=self.effort,
+            effort=self.effort * (TABLES if isinstance(self.likelihood_, Table) else 1.0),
             batch_size=self.batch_size,
             rate=self.rate,
             budget=self.budget,

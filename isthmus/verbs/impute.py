@@ -82,8 +82,8 @@ def impute(
     likelihood = copy.deepcopy(model.likelihood_).cpu()  # the model's own may lie on a GPU
     own = guess = form.guess(likelihood, params)
     beside = model._conditional
-    if beside is not None:
-        said = beside.said(form.linear(form.scale(stored[:])))
+    said = None if beside is None else beside.said(form.linear(form.scale(stored[:])))
+    if said is not None:
         guess = beside.pooled(own, form, said)
     if how == "draw":
         filled: Any = []
@@ -96,7 +96,7 @@ def impute(
                 params = model._in_blocks(model._decode, drawn)
             with torch.no_grad():
                 elements = likelihood.sample(params, generator)
-            if beside is not None:
+            if said is not None:
                 elements = beside.drawn(elements, own, guess, form, said, generator)
             filled.append(form.fill(source, form.unscale(elements)))
         filled = filled if draws else filled[0]
