@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from isthmus.verbs.arithmetic import analogy, arithmetic, average, concept, drags, nearest, templates
     from isthmus.verbs.clusters import clusters
     from isthmus.verbs.compare_codes import compare_codes
+    from isthmus.verbs.denoise import denoise
     from isthmus.verbs.disentanglement import disentanglement
     from isthmus.verbs.generate import augment, interpolate, sample
     from isthmus.verbs.generation import generation_report
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from isthmus.verbs.label import label
     from isthmus.verbs.layers import layers
     from isthmus.verbs.search import index, search
+    from isthmus.verbs.superresolve import superresolve
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
     from isthmus.view import plots
     from isthmus.view.explorer import explore
@@ -58,6 +60,7 @@ __all__ = [
     "concept",
     "datasets",
     "decoded_grid",
+    "denoise",
     "disentanglement",
     "drags",
     "errors",
@@ -80,6 +83,7 @@ __all__ = [
     "sample",
     "search",
     "stream",
+    "superresolve",
     "templates",
     "traverse",
 ]
@@ -99,6 +103,7 @@ _HOMES = {
     "concept": "isthmus.verbs.arithmetic",
     "datasets": "isthmus.datasets",
     "decoded_grid": "isthmus.verbs.traverse",
+    "denoise": "isthmus.verbs.denoise",
     "disentanglement": "isthmus.verbs.disentanglement",
     "drags": "isthmus.verbs.arithmetic",
     "errors": "isthmus.errors",
@@ -113,16 +118,17 @@ _HOMES = {
     "label": "isthmus.verbs.label",
     "latents": "isthmus.verbs.traverse",
     "layers": "isthmus.verbs.layers",
+    "sample": "isthmus.verbs.generate",
+    "superresolve": "isthmus.verbs.superresolve",
+    "traverse": "isthmus.verbs.traverse",
     "likelihoods": "isthmus.likelihoods",
     "load": "isthmus.models",
     "nearest": "isthmus.verbs.arithmetic",
     "plots": "isthmus.view.plots",
     "priors": "isthmus.priors",
-    "sample": "isthmus.verbs.generate",
     "search": "isthmus.verbs.search",
     "stream": "isthmus.formats.streams",
     "templates": "isthmus.verbs.arithmetic",
-    "traverse": "isthmus.verbs.traverse",
 }
 
 

@@ -20,6 +20,7 @@ import click
 from isthmus.commands.arithmetic import arithmetic
 from isthmus.commands.clusters import clusters
 from isthmus.commands.compare_codes import compare_codes
+from isthmus.commands.denoise import denoise, superresolve
 from isthmus.commands.explore import explore
 from isthmus.commands.generate import augment, generation, interpolate
 from isthmus.commands.label import label
@@ -409,6 +410,7 @@ for command in (  # each in a file of its own
     augment,
     compare_codes,
     clusters,
+    denoise,
     explore,
     generation,
     index,
@@ -417,6 +419,7 @@ for command in (  # each in a file of its own
     latents,
     remove,
     search,
+    superresolve,
     traverse,
 ):
     cli.add_command(command)

@@ -105,6 +105,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "compare-codes",
         "decode",
         "demo",
+        "denoise",
         "encode",
         "evaluate",
         "explore",
@@ -120,6 +121,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "remove",
         "sample",
         "search",
+        "superresolve",
         "traverse",
     ]
     for code in ("0  ", "1  ", "2  ", "130"):
@@ -309,7 +311,11 @@ def test_a_full_standard_output(here: Path) -> None:
         (["--latent", "-1"], 2, "'-1' is neither a whole number nor auto"),
         (["--latent", "many"], 2, "'many' is neither a whole number nor auto"),
         (["--model", "gan"], 2, "'gan' is not one of"),
-        (["--model", "pca", "--budget", "5s"], 2, "PCA has no setting budget; it has format, latent_dim, whiten"),
+        (
+            ["--model", "pca", "--budget", "5s"],
+            2,
+            "PCA has no setting budget; it has format, latent_dim, prior, whiten",
+        ),
         (["--set", "betta=4"], 2, "Autoencoder has no setting betta; it has"),
         (["--set", "beta"], 2, "'beta' is not of the form NAME=VALUE"),
         (["--budget", "soon"], 2, "'soon'"),

@@ -36,6 +36,7 @@ PUBLIC = [
     "concept",
     "datasets",
     "decoded_grid",
+    "denoise",
     "disentanglement",
     "drags",
     "errors",
@@ -58,6 +59,7 @@ PUBLIC = [
     "sample",
     "search",
     "stream",
+    "superresolve",
     "templates",
     "traverse",
 ]

@@ -543,7 +543,7 @@ def test_other_items_to_save(tmp_path: Path) -> None:
         (np.full((1, 2, 2), 1.5), None, DataError, r"\[0, 1\], these run from 1.5 to 1.5"),
         (np.full((1, 2, 2), np.nan), None, DataError, "nan"),
         (np.full((1, 2, 2), -1), None, DataError, "from -1 to -1"),
-        ([np.zeros((2, 2)), np.zeros((3, 3))], None, DataError, "differ in shape"),
+        ([np.zeros((2, 2)), [[0.0]]], None, DataError, "differ in shape"),
         (pixels(2, 3, 3), ["a"], SettingError, "1 names given for 2"),
         (pixels(2, 3, 3), ["a", "a.png"], SettingError, r"two pictures would be called a\.png"),
         (pixels(1, 3, 3), ["../a"], SettingError, "not a plain file name"),

@@ -234,6 +234,8 @@ def _png_ready(items: Any) -> list[Any]:
     try:
         X = np.asarray(items)
     except ValueError as error:
+        if isinstance(items, list | tuple) and all(isinstance(item, np.ndarray) for item in items):
+            return [_png_ready(item[None])[0] for item in items]
         raise DataError("the pictures to save differ in shape; save them one by one, or as Pillow images") from error
     if X.ndim == 4 and X.shape[1] in (1, 2, 3, 4) and (torch_custom or X.shape[3] not in (1, 2, 3, 4)):
         X = X.transpose(0, 2, 3, 1)

@@ -107,6 +107,10 @@ class Likelihood(nn.Module, ABC):
     def begin(self, x: Tensor) -> None:
         """Set what is learned to where training should begin, from some items (n, D...) in the scaled view."""
 
+    def residual_variance(self) -> float:
+        """Variance of x around its mean, one number for all elements, in the scaled view; 0 where none is told."""
+        return 0.0
+
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Settings (learned tensors are in ``state_dict``)."""

@@ -57,6 +57,12 @@ class Gaussian(Likelihood):
             return soft_clamp(self.log_variance.float(), self.LOWEST)
         return 0.0 if self.variance == "unit" else math.log(float(self.variance))
 
+    def residual_variance(self) -> float:
+        """The fixed or the learned one; a unit variance is squared error by another name, and tells nothing."""
+        if self.variance in ("unit", "predicted"):
+            return 0.0
+        return math.exp(float(torch.as_tensor(self.shared_log_variance()).detach()))
+
     def _moments(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, D...) and log-variance (B, D...) or ()."""
         if self.variance == "predicted":

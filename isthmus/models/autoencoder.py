@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from isthmus import priors
 from isthmus.errors import IsthmusWarning, SettingError
-from isthmus.likelihoods import Table
+from isthmus.likelihoods import Gaussian, Table
+from isthmus.likelihoods.base import LOG_2PI
 from isthmus.models.neural import Neural
 from isthmus.networks.table import hidden
 from isthmus.training.engine import Moment
@@ -169,6 +170,19 @@ class Autoencoder(Neural):
 
     def _log_likelihood(self, x: Tensor) -> Tensor:
         return -self.likelihood_.loss(self._decode(self._encode(x)), x)
+
+    def _residual_variance(self) -> float:
+        """Of squared error alone, which is no more than a loss, that of the items held out of training."""
+        plain = self.sparsity is None and self.corruption is None and not self.contraction and not self._ordered
+        losses = self.history_.get("held_out") or self.history_.get("loss")
+        if not plain or not losses or self.likelihood_.to_json() != Gaussian("unit").to_json():
+            return super()._residual_variance()
+        return max(2 * min(losses) / self.format_.spec.size - LOG_2PI, 0.0)
+
+    @property
+    def _corrupted_by(self) -> tuple[str, float] | None:
+        kind, level = self._corruption()
+        return None if kind is None else (kind, level)
 
     def _corruption(self) -> tuple[str | None, float]:
         """The kind of damage and its level."""

@@ -100,6 +100,19 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _log_likelihood(self, x: Tensor) -> Tensor:
         """One block, scaled (B, D...), to (a bound of) log p(x) in nats (B,)."""
 
+    def _linear_decoder(self) -> tuple[Tensor, Tensor] | None:
+        """Mean (D,) and directions (K, D) where the mean of an item is mean + z @ directions; None where it is not."""
+        return None
+
+    def _residual_variance(self) -> float:
+        """Variance of the elements of items about the decoder's mean, in the scaled view; 0 where it is not known."""
+        return self.likelihood_.residual_variance()
+
+    @property
+    def _corrupted_by(self) -> tuple[str, float] | None:
+        """What the model learned to take away from items: the kind of damage and its level in the scaled view."""
+        return None
+
     @property
     def _device(self) -> torch.device:
         return torch.device("cpu")

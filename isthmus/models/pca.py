@@ -39,6 +39,7 @@ PIECE = 2**21  # elements of the data made float at a time: 8 MiB, which stays i
 LATER = ("latent_dim_", "likelihood_", "prior_", "noise_variance_", "history_")  # left by partial_fit until asked for
 SHARES = 4  # of the pieces, that threads may work at side by side; fixed, for sums have to run in one order
 EXACT, FEW = 53, 14  # places that a float64 can hold as bits; whose patterns are counted rather than sorted
+PRIOR_CODES = 200_000  # to which a prior is fitted, from all over the items
 WIDEST = 16_384  # elements of an item for which the covariance (2 GiB) is still formed
 
 
@@ -162,6 +163,9 @@ class PCA(Embedding):
     latent_dim : number K of components, from 1 to min(n, D); "auto" reads the knee of the error curve
         (``isthmus.metrics.knee``); None, the default, is 16 or what is possible if that is less
     whiten : divide codes by their standard deviation, so that each coordinate has variance one
+    prior : of the codes. None: the normal with their variances, which makes it probabilistic PCA. "mixture" or a Prior
+        is fitted to the codes: with ``priors.GaussianMixture`` it is a mixture of normals of items, whose components
+        tell flat from edged and grained ones (Zoran & Weiss 2011). Not with ``partial_fit``
     format : a Format, "vector", "image" or "series"; None finds it. Vectors and series are centred and not
         standardised, as in scikit-learn's PCA; give ``VectorFormat("standard")`` to have columns weigh alike
 
@@ -184,10 +188,14 @@ class PCA(Embedding):
     word: ClassVar[str] = "pca"
     _moments: tuple[Tensor, Tensor] | None  # mean and scatter of the pieces of partial_fit
     _solved: _Spectrum | None
+    _prior_fitted: bool  # to codes, rather than told by the variances
 
-    def __init__(self, latent_dim: int | str | None = None, *, whiten: bool = False, format: Any = None) -> None:
+    def __init__(
+        self, latent_dim: int | str | None = None, *, whiten: bool = False, prior: Any = None, format: Any = None
+    ) -> None:
         self.latent_dim = latent_dim
         self.whiten = whiten
+        self.prior = prior
         self.format = format
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
@@ -200,11 +208,15 @@ class PCA(Embedding):
         ------
         DataError : D is above 16,384, where the scatter matrix no longer fits
         """
+        if self.prior is not None:
+            raise SettingError(f"prior={self.prior!r} is fitted to the codes of all items at once: use fit, or leave "
+                               "prior=None, which needs no second look at the pieces")  # fmt: skip
         with self._as_before_on_failure():
             if getattr(self, "_moments", None) is None:
                 self._require_settings()
                 stored = self._adopt(X)
                 self.n_samples_, self._moments, self._conditional = 0, None, None
+                self._prior_fitted = False
             else:
                 stored = self._stored(X)
             _require_narrow(self.format_.spec.size)
@@ -229,6 +241,8 @@ class PCA(Embedding):
     def _require_settings(self) -> None:
         super()._require_settings()
         require_switch(whiten=self.whiten)
+        if self.prior is not None:
+            priors.prior_of(self.prior)
 
     def _format_for(self, X: Any) -> Format:
         made = super()._format_for(X)
@@ -239,7 +253,7 @@ class PCA(Embedding):
         return made
 
     def _learn(self, stored: Tensor, y: Any) -> None:
-        self.n_samples_, self._moments = len(stored), None
+        self.n_samples_, self._moments, self._prior_fitted = len(stored), None, self.prior is not None
         size = self.format_.spec.size
         if isinstance(self.format_, TableFormat):
             self._conditional = conditional_of(self.format_, stored)
@@ -250,6 +264,9 @@ class PCA(Embedding):
         else:
             x = self.format_.scale(stored[:])  # fewer rows than elements: small, wherever they lie
             self._settle(_from_data(torch.nan_to_num(x).flatten(1).double().numpy()))
+        if self.prior is not None:
+            some = stored[:: max(len(stored) // PRIOR_CODES, 1)]
+            self.prior_ = priors.prior_of(self.prior).fit(self._in_blocks(self._encode_stored, some).numpy())
 
     def _wanted(self, dimensions: int) -> int:
         """How many components to work out."""
@@ -290,7 +307,10 @@ class PCA(Embedding):
 
     def truncate(self, k: int) -> Self:
         shorter = super().truncate(k)
+        own = shorter.prior_
         shorter._keep(shorter.latent_dim_)  # what is left out now is noise
+        if self._prior_fitted:
+            shorter.prior_ = own
         return shorter
 
     def untrained(self) -> Self:
@@ -429,6 +449,12 @@ class PCA(Embedding):
         distance = (along.square() / variances).sum(1) + across / noise
         return -0.5 * (dimensions * math.log(2 * math.pi) + log_determinant + distance)
 
+    def _linear_decoder(self) -> tuple[Tensor, Tensor] | None:
+        if self.format_.spec.kind == "table":
+            return None
+        mean, _, backward = self._matrices()
+        return mean, backward
+
     def _tensors(self) -> dict[str, Tensor]:
         spectrum = self._spectrum
         arrays = {"mean": spectrum.mean, "components": spectrum.components, "variances": spectrum.variances}
@@ -437,7 +463,7 @@ class PCA(Embedding):
     def _learned(self) -> dict[str, Any]:
         spectrum = self._spectrum
         return {"total": spectrum.total, "rank": spectrum.rank, "n_samples": self.n_samples_,
-                "noise_variance": self.noise_variance_}  # fmt: skip
+                "noise_variance": self.noise_variance_, "prior_fitted": self._prior_fitted}  # fmt: skip
 
     def _restore(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         arrays = {name: tensors[name].numpy() for name in ("mean", "components", "variances")}
@@ -445,7 +471,7 @@ class PCA(Embedding):
         kept = len(arrays["variances"])
         if (arrays["mean"].shape, arrays["components"].shape) != ((size,), (kept, size)) or kept < self.latent_dim_:
             raise ValueError("the arrays of the components do not fit the format and latent_dim")
-        self._moments = None
+        self._moments, self._prior_fitted = None, bool(learned.get("prior_fitted", False))
         self._solved = _Spectrum(**arrays, total=float(learned["total"]), rank=int(learned["rank"]))
         self.n_samples_, self.noise_variance_ = int(learned["n_samples"]), float(learned["noise_variance"])
 

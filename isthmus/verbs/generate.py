@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from isthmus.errors import DataError, FormatError, IsthmusWarning, NotSupported, SettingError
 from isthmus.priors import Gaussian, GaussianMixture, Prior, StandardNormal, prior_of
 
-__all__ = ["augment", "code_of_one", "interpolate", "means_at", "require_able", "sample"]
+__all__ = ["augment", "code_of_one", "components", "interpolate", "means_at", "require_able", "sample"]
 
 DRAWN = 4096  # codes that stand for a prior: a percentile of them is good to a fifth of itself
 RARE, USUAL = 1.0, 25.0  # percentiles of the density of codes: to warn below, to move up to
@@ -255,7 +255,7 @@ def interpolate(
 
 def _arc(prior: Prior, ends: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Shoemake's arc between two codes (2, K), (T, K); a line where they lie on one ray or on opposite ones."""
-    weights, means, factors = _components(prior)
+    weights, means, factors = components(prior)
     centre = weights @ means
     apart = means - centre
     covariance = np.einsum("c,cij,ckj->ik", weights, factors, factors) + np.einsum("c,ci,cj->ij", weights, apart, apart)
@@ -281,7 +281,7 @@ def _raised(prior: Prior, codes: np.ndarray, levels: np.ndarray) -> np.ndarray:
     Each goes towards where expectation-maximisation would take it: the mean of the components that may have made it,
     by their precision, on which way a mixture's density never falls.
     """
-    weights, means, factors = _components(prior)
+    weights, means, factors = components(prior)
     inverse = np.linalg.inv(factors)
     precision = np.einsum("cji,cjk->cik", inverse, inverse)
     codes = codes.copy()
@@ -314,7 +314,7 @@ class _Components(NamedTuple):
     factors: np.ndarray  # (C, K, K), lower triangular
 
 
-def _components(prior: Prior) -> _Components:
+def components(prior: Prior) -> _Components:
     """What a prior is made of; any other than those known here is taken for the normal of its draws."""
     if isinstance(prior, StandardNormal):
         width = prior.latent_dim_
@@ -339,7 +339,7 @@ def _log_parts(codes: np.ndarray, weights: np.ndarray, means: np.ndarray, factor
 
 def _moved(prior: Prior, codes: np.ndarray, strength: float, noise: np.ndarray, luck: np.ndarray) -> np.ndarray:
     """One step of the walk that ``augment`` describes; ``luck`` (n,) in [0, 1) chooses the components."""
-    weights, means, factors = _components(prior)
+    weights, means, factors = components(prior)
     chances = np.exp(_log_parts(codes, weights, means, factors)).cumsum(1)
     chosen = (chances < luck[:, None] * chances[:, -1:]).sum(1)
     moved = np.sqrt(1 - strength**2) * (codes - means[chosen]) + means[chosen]
