@@ -5,7 +5,7 @@ import type { Decoder } from "./decoder/decoder";
 import type { Source } from "./source";
 import { float32s, uint16s } from "./bytes";
 import { Codes, codeOfPlace, placeOfCode } from "./codes";
-import { css, kindColour, kindShape, MISSING, rgb, sequential, short, span, type Rgb } from "./colour";
+import { css, KINDS_RGB, kindShape, MISSING_RGB, PLAIN, RAMPS, short, span, type Rgb } from "./colour";
 import { Density } from "./density";
 import { Grid } from "./map/grid";
 import { Thumbnails } from "./thumbnails";
@@ -179,10 +179,12 @@ export class App {
   /** Colour of an item as the map shows it now. */
   colourOf(index: number, dark: boolean): Rgb {
     const c = this.colouring;
-    if (!c) return rgb(dark ? "#8fb4d9" : "#4a6c8f");
+    if (!c) return PLAIN[dark ? 1 : 0];
     const value = c.values[index]!;
-    if (c.info.kind === "category") return value === 65535 ? rgb(MISSING) : rgb(kindColour(value));
-    return Number.isNaN(value) ? rgb(MISSING) : sequential((value - c.low) / (c.high - c.low), dark);
+    if (c.info.kind === "category") return value === 65535 ? MISSING_RGB : KINDS_RGB[value % KINDS_RGB.length]!;
+    if (Number.isNaN(value)) return MISSING_RGB;
+    const t = (value - c.low) / (c.high - c.low);
+    return RAMPS[dark ? 1 : 0][t <= 0 ? 0 : t >= 1 ? 255 : Math.round(255 * t)]!;
   }
 
   cssOf(index: number, dark: boolean): string {
@@ -194,6 +196,13 @@ export class App {
     if (!c || c.info.kind !== "category") return 0;
     const value = c.values[index]!;
     return value === 65535 ? 0 : kindShape(value);
+  }
+
+  /** How sure the colour of an item is: 1 but for labels that were spread. */
+  sureOf(index: number): number {
+    if (this.colouring?.info.name !== YOURS || !this.spread) return 1;
+    const chance = 1 / Math.max(this.spread.levels.length, 1);
+    return Math.min(Math.max((this.spread.confidence[index]! - chance) / (1 - chance || 1), 0), 1);
   }
 
   /** The value of the colour that is shown, as text; "" where there is none. */
@@ -245,6 +254,10 @@ export class App {
   select(index: number): void {
     if (index < 0 || index >= this.opened.n) return;
     this.selected = index;
+    if (this.chosen.length) {
+      this.chosen = [];
+      this.emit("chosen");
+    }
     if (this.codes) this.take(this.codes.of(index).slice(), this.titleOf(index), `Z[${index}]`, index);
     const value = this.valueOf(index);
     this.say(`${this.titleOf(index)}${value && this.colouring ? `, ${this.colouring.info.title} ${value}` : ""}`);

@@ -15,6 +15,10 @@ export function rgb(hex: string): Rgb {
   return [v >> 16, (v >> 8) & 255, v & 255];
 }
 
+export const KINDS_RGB: readonly Rgb[] = KINDS.map(rgb);
+export const MISSING_RGB: Rgb = rgb(MISSING);
+export const PLAIN: readonly [Rgb, Rgb] = [rgb("#4a6c8f"), rgb("#8fb4d9")]; // light, dark
+
 export const css = ([r, g, b]: Rgb): string => `rgb(${Math.round(r)} ${Math.round(g)} ${Math.round(b)})`;
 
 export const kindColour = (level: number): string => KINDS[level % KINDS.length]!;
@@ -59,6 +63,11 @@ export function short(v: number | null | undefined): string {
   if (Number.isInteger(v)) return String(v).replace("-", "−");
   return v.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3).replace("-", "−");
 }
+
+/** 256 colours from the lowest value to the highest. */
+export const RAMPS: readonly [readonly Rgb[], readonly Rgb[]] = [false, true].map((dark) =>
+  Array.from({ length: 256 }, (_, i) => sequential(i / 255, dark)),
+) as unknown as [Rgb[], Rgb[]];
 
 /** A difference of -1..1 on white or black: blue below, vermilion above. */
 export function difference(t: number, dark: boolean): Rgb {

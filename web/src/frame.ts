@@ -129,7 +129,7 @@ function tools(app: App, map: MapView): HTMLElement {
 function hint(map: MapView): HTMLElement {
   const line = h("p", { class: "first" }, matchMedia("(hover: none)").matches
     ? "Tap an empty place: the model makes what would be there."
-    : "Move over the map: the model makes what would be at that place."); // prettier-ignore
+    : "Move over the map: the model makes what would be there."); // prettier-ignore
   let moves = 0;
   map.element.addEventListener("pointermove", () => {
     if (++moves > 60) line.classList.add("gone");

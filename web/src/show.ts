@@ -1,7 +1,7 @@
 // One item for the eye, whatever it is: a picture, bars, lines, or rows of name and value.
 
 import type { Item, View } from "./contract";
-import { css, difference, KINDS, short, type Rgb } from "./colour";
+import { difference, KINDS, short, type Rgb } from "./colour";
 import { dark, h, sharp, token } from "./dom";
 
 /** A figure of a View, `width` CSS pixels wide; `beside` is what rows are marked against where they differ. */
@@ -88,10 +88,10 @@ export function heat(values: ArrayLike<number>, shape: { width: number; height: 
 }
 
 /** Values as bars from a zero line: named rows where there are names for a few, one strip where there are many. */
-export function numbers(values: ArrayLike<number>, names: string[] | null, width: number, name: string): HTMLElement {
+export function numbers(values: ArrayLike<number>, names: string[] | null, width: number, name: string, rowsUpTo = 40): HTMLElement {
   const list = Array.from(values);
   const most = Math.max(...list.map(Math.abs), 1e-12);
-  if (list.length <= 40 && width > 100) {
+  if (list.length <= rowsUpTo && width > 100) {
     const low = Math.min(0, ...list);
     const high = Math.max(0, ...list);
     const wide = high - low || 1;
@@ -107,7 +107,7 @@ export function numbers(values: ArrayLike<number>, names: string[] | null, width
       ),
     );
   }
-  const height = Math.max(28, Math.round(width / 4));
+  const height = Math.max(28, Math.round(width / 5));
   const canvas = h("canvas", { class: "plot", role: "img", "aria-label": name, style: { width: `${width}px`, height: `${height}px` } });
   const to = sharp(canvas, width, height);
   const negative = list.some((v) => v < 0);
@@ -159,4 +159,3 @@ function rows(cells: [string, string][], name: string, beside: [string, string][
 
 /** The colour of a share 0..1 of the largest, for heat without sign. */
 export const heatOf = (v: number): Rgb => difference(v, dark());
-export { css };

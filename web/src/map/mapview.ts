@@ -73,7 +73,7 @@ export class MapView {
   private dress(): void {
     if (!this.app.points.length) return;
     const night = dark();
-    this.points.dress({ colour: (i) => this.app.colourOf(i, night), shape: (i) => this.app.shapeOf(i), shown: this.app.shown });
+    this.points.dress({ colour: (i) => this.app.colourOf(i, night), shape: (i) => this.app.shapeOf(i), sure: (i) => this.app.sureOf(i), shown: this.app.shown });
     this.ask();
   }
 

@@ -32,36 +32,44 @@ export function drawOver(to: CanvasRenderingContext2D, app: App, camera: Camera,
 }
 
 const MOST = 4000; // items in view beyond which "auto" draws no pictures
+const CLOSE = 26; // pixels to one item, were they spread evenly, from which "auto" draws them
 
-/** One picture for each cell of a fixed raster of the map: those of low index come first, and stay while one moves. */
+/** Pictures that do not lie over each other: those of low index come first, and so stay while one moves. */
 function pictures(to: CanvasRenderingContext2D, app: App, camera: Camera, over: Over, colours: Ink): void {
-  if (over.pictures === "never" || !(app.thumbnails || app.names)) return;
-  const view = camera.view();
-  const crowd = app.grid.crowd(...view);
-  if (over.pictures === "auto" && crowd > MOST) return;
-  const area = camera.width * camera.height;
-  const room = Math.sqrt(area / Math.max(crowd, 1)); // pixels to one item, were they spread evenly
-  if (over.pictures === "auto" && room < 13) return;
-  const thumbnails = app.thumbnails;
-  const wide = thumbnails ? Math.min(Math.max(room * 0.8, over.pictures === "always" ? 22 : 14), 72) : 90;
-  const tall = thumbnails ? (wide * thumbnails.info.height) / thumbnails.info.width : 18;
-  const step = Math.max(wide, tall) + 2;
-  const cells = new Map<string, number>();
-  const wanted = app.grid.within(...view).filter((i) => app.shown[i]);
-  wanted.sort((a, b) => a - b);
-  for (const i of wanted) {
+  const { thumbnails, names, grid } = app;
+  if (over.pictures === "never" || !(thumbnails || names)) return;
+  const [left, bottom, right, top] = camera.view();
+  const crowd = grid.crowd(left, bottom, right, top);
+  const room = Math.sqrt((camera.width * camera.height) / Math.max(crowd, 1));
+  if (over.pictures === "auto" && (crowd > MOST || room < CLOSE)) return;
+  const wide = thumbnails ? Math.min(Math.max(room * 0.8, 22), 72) : 96;
+  const tall = thumbnails ? (wide * thumbnails.info.height) / thumbnails.info.width : 15;
+  const [stepX, stepY] = [wide + 4, tall + 4];
+  const taken = new Map<string, [number, number]>(); // cells as large as a picture hold one each
+  // items a little beyond the border count too, so that what is drawn does not change as one moves
+  const margin = stepX / camera.scale;
+  const near = grid.within(left - margin, bottom - margin, right + margin, top + margin).filter((i) => app.shown[i]);
+  near.sort((a, b) => a - b);
+  const night = dark();
+  for (const i of near) {
     const [x, y] = camera.toScreen(app.points[2 * i]!, app.points[2 * i + 1]!);
-    const column = Math.floor((x + camera.x * camera.scale) / (thumbnails ? step : wide + 4));
-    const row = Math.floor((y - camera.y * camera.scale) / (thumbnails ? step : tall + 2));
-    const key = `${column} ${row}`;
-    if (cells.has(key)) continue;
-    cells.set(key, i);
-    if (thumbnails) {
-      if (!thumbnails.draw(to, i, x - wide / 2, y - tall / 2, wide, tall)) continue;
-      to.strokeStyle = app.cssOf(i, dark());
-      to.lineWidth = 1.5;
-      to.strokeRect(x - wide / 2 - 0.75, y - tall / 2 - 0.75, wide + 1.5, tall + 1.5);
-    } else written(to, app.nameOf(i).slice(0, 18), x, y - 9, colours, "11px system-ui, sans-serif");
+    const column = Math.floor(x / stepX);
+    const row = Math.floor(y / stepY);
+    let free = true;
+    for (let r = row - 1; free && r <= row + 1; r++) {
+      for (let c = column - 1; free && c <= column + 1; c++) {
+        const other = taken.get(`${c} ${r}`);
+        if (other && Math.abs(other[0] - x) < stepX && Math.abs(other[1] - y) < stepY) free = false;
+      }
+    }
+    if (!free) continue;
+    taken.set(`${column} ${row}`, [x, y]);
+    if (!thumbnails) written(to, app.nameOf(i).slice(0, 16), x, y - 9, colours, "11px system-ui, sans-serif");
+    else if (thumbnails.draw(to, i, x - wide / 2, y - tall / 2, wide, tall)) {
+      to.strokeStyle = app.cssOf(i, night);
+      to.lineWidth = 2;
+      to.strokeRect(x - wide / 2 - 1, y - tall / 2 - 1, wide + 2, tall + 2);
+    }
   }
 }
 

@@ -8,6 +8,8 @@ export interface Look {
   /** colour of an item */
   colour(index: number): Rgb;
   shape(index: number): number;
+  /** 0..1, how sure what the colour says is */
+  sure(index: number): number;
   shown: Uint8Array;
 }
 
@@ -46,7 +48,7 @@ export function dressed(order: Uint32Array, look: Look): Uint8Array<ArrayBuffer>
     out[at] = r;
     out[at + 1] = g;
     out[at + 2] = b;
-    out[at + 3] = look.shown[i] ? 210 : FAINT;
+    out[at + 3] = look.shown[i] ? 40 + 170 * look.sure(i) : FAINT;
     out[at + 4] = look.shape(i);
   }
   return out;

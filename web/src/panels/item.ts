@@ -19,7 +19,8 @@ export function itemPanel(app: App): HTMLElement {
     const index = app.selected;
     if (index < 0 && !hand) {
       fill(panel, h("p", { class: "hint" }, "Click a point to see the item, what the model keeps of it, and what lies near. ",
-        "Click an empty place to see what the model would make there.")); // prettier-ignore
+        "Click an empty place to see what the model would make there."),
+        h("section", null, h("h3", null, "The model"), h("ul", { class: "summary" }, app.opened.model.summary.map((line) => h("li", null, line))))); // prettier-ignore
       return;
     }
     const code = index >= 0 ? app.codes?.of(index) ?? null : hand!.code;
@@ -105,7 +106,7 @@ async function thumbnail(app: App, index: number): Promise<View | null> {
 
 function codeBars(app: App, code: Float32Array): HTMLElement {
   const names = [...app.opened.latents].sort((a, b) => a.index - b.index).map((l) => l.title);
-  return h("section", null, h("h3", null, "Code ", h("small", null, `${code.length} latents`)), numbers(code, names, code.length <= 8 ? 340 : 99, "code"));
+  return h("section", null, h("h3", null, "Code ", h("small", null, `${code.length} latents`)), numbers(code, code.length <= 10 ? names : null, 340, "code", code.length <= 10 ? 10 : 0));
 }
 
 export function pictureOf(app: App, index: number, side = 44): HTMLElement {

@@ -34,6 +34,7 @@ export function labelPanel(app: App): HTMLElement {
     else {
       app.label(items, text.trim());
       name.value = "";
+      if (app.chosen.length) app.choose([]);
     }
   };
 
@@ -87,6 +88,7 @@ export function labelPanel(app: App): HTMLElement {
     })); // prettier-ignore
     fill(about, told ? [
       told.error !== null ? `Estimated error ${(100 * told.error).toFixed(1)} %. ` : "",
+      "The paler a point, the less sure. ",
       byPage ? "Spread in this page, by a vote of the nearest labelled items." : "",
       refused && h("span", { class: "quiet" }, ` Python: ${refused}`),
     ] : ""); // prettier-ignore

@@ -20,8 +20,10 @@ export function latentsPanel(app: App): HTMLElement {
   let all = latents.length <= FEW;
   const sliders = new Map<number, { input: HTMLInputElement; value: HTMLElement }>();
 
-  const show = latest(async () => {
+  const show = latest(async (moved: boolean) => {
     const off = app.density?.off(code) ?? false;
+    const place = moved ? app.placeOf(code) : null;
+    if (place) app.mark(app.marks.path, place);
     if (app.decoder?.why === null) {
       const view = await app.decoder.decode(code.slice());
       fill(made, h("figure", null, shown(view, app.opened.item, view.kind === "image" ? 168 : 340, "what these latents make"),
@@ -33,9 +35,7 @@ export function latentsPanel(app: App): HTMLElement {
     code = code.slice();
     code[index] = v;
     sliders.get(index)!.value.textContent = short(v);
-    show(undefined);
-    const place = app.placeOf(code);
-    if (place) app.mark(app.marks.path, place);
+    show(true);
   };
 
   const settled = (index: number, v: number) => {
@@ -78,7 +78,7 @@ export function latentsPanel(app: App): HTMLElement {
       input.value = String(code[index]);
       value.textContent = short(code[index]!);
     }
-    show(undefined);
+    show(false);
   };
 
   const average = () => {
@@ -94,7 +94,7 @@ export function latentsPanel(app: App): HTMLElement {
   app.on("codes", () => {
     if (!app.hand) take(app.codes!.mean(Array.from({ length: Math.min(app.codes!.n, 5000) }, (_, i) => i)), "the average of some items");
   });
-  app.on("theme", () => show(undefined));
+  app.on("theme", () => show(false));
   build();
   return h(
     "div",

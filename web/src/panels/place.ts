@@ -20,11 +20,15 @@ export function placeCard(app: App, map: MapView): HTMLElement {
     if (code && app.density?.off(code)) words.push(h("span", { class: "warning" }, "off the map of the data"));
     if (!code) fill(made, h("span", { class: "quiet" }, app.codes ? "no items" : "codes are on their way"));
     else if (app.decoder?.why === null) {
-      const view = await app.decoder.decode(code);
-      if (now === null) return;
-      fill(made, shown(view, app.opened.item, view.kind === "image" ? 96 : 200, "what the model makes here"));
+      try {
+        const view = await app.decoder.decode(code);
+        if (now === null) return;
+        fill(made, shown(view, app.opened.item, view.kind === "image" ? 96 : 200, "what the model makes here"));
+      } catch (error) {
+        fill(made, h("span", { class: "warning" }, (error as Error).message));
+      }
     } else fill(made, h("span", { class: "quiet" }, app.decoder ? `no decoding here: ${app.decoder.why}` : "the decoder is on its way"));
-    if (now !== pointed && now === null) return;
+    if (now === null) return;
     fill(note, words);
     card.hidden = false;
     lay();

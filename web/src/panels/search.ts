@@ -9,7 +9,7 @@ import { itemButton } from "./item";
 const LISTED = 24;
 
 export function searchBox(app: App, map: MapView, compute: (text: string) => void): HTMLElement {
-  const input = h("input", { type: "search", placeholder: "find: 12, a name, error > 3, 12 − 40 + 7", "aria-label": "find items by number, name, condition or expression", spellcheck: "false", autocomplete: "off" });
+  const input = h("input", { type: "search", placeholder: "find 12, a name, error > 3, 1 − 2 + 3", "aria-label": "find items by number, name, condition or expression", spellcheck: "false", autocomplete: "off" });
   const results = h("div", { class: "results", role: "region", "aria-label": "results", hidden: true });
 
   const go = (index: number) => {
