@@ -19,6 +19,7 @@ declare global {
 }
 
 theme(null);
+document.head.append(h("link", { rel: "icon", href: "data:," })); // else browsers ask the server for one
 const source = sourceOfPage();
 const ready = start(source);
 window.isthmus = { ready };
