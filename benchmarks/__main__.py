@@ -29,6 +29,7 @@ PARTS = {
     "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
     "compare_codes": "nine formats of codes on digits, tables and words (10 minutes)",
     "larger": "tables ten times the memory that a process may have, and encoding beside reading (20 minutes, 3 GB)",
+    "explorer": "the page: start, decode, frames, size of the static file; needs Chromium (5 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",
 }
 

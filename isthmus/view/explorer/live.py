@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -20,7 +21,8 @@ __all__ = ["Live"]
 
 MOST_CODES = 64  # decoded in one call
 SUGGESTED = 10
-POLL = 3.0  # seconds after which it is worth asking for a map again
+AN_ITEM = {"tsne": 0.008, "umap": 0.004}  # seconds of a map, roughly; before it is there nobody knows better
+LEAST = 2.0  # seconds that one is asked to wait
 MISSING = 65535
 
 Loaded = tuple[Any, Any]  # the model and its items
@@ -43,6 +45,7 @@ class Live:
         self._lock = threading.Lock()
         self._loading: Future[tuple[Any, Any, Any]] = Future()
         self._maps: dict[str, Future[dict[str, Any]]] = {}
+        self._begun: dict[str, float] = {}
         self._spread: Any = None
         threading.Thread(target=self._begin, daemon=True).start()
 
@@ -145,8 +148,8 @@ class Live:
 
     # ---- maps and search ---------------------------------------------------------------------------------------------
 
-    def map(self, given: dict[str, Any]) -> dict[str, Any] | None:
-        """A further map; None while it is being made."""
+    def map(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A further map; while it is being made, for about how many seconds to wait."""
         name = given.get("name")
         if name not in ("tsne", "umap"):
             raise SettingError(f"name={name!r}: expected 'tsne' or 'umap'")
@@ -154,11 +157,12 @@ class Live:
         if known is not None:
             return {"map": known, "python": known["python"]}
         if name not in self._maps:
-            self._maps[name] = Future()
+            self._maps[name], self._begun[name] = Future(), time.monotonic()
             threading.Thread(target=self._make_map, args=(name,), daemon=True).start()
         future = self._maps[name]
         if not future.done():
-            return None
+            left = self._begun[name] + AN_ITEM[name] * self.contents.told["n"] - time.monotonic()
+            return {"wait": round(max(left, LEAST), 1)}
         if future.exception() is not None:
             del self._maps[name]  # it may be asked for again, once what is missing is installed
         made = future.result()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import FileError, IsthmusError, MissingExtra, SettingError
 from isthmus.view.explorer.cache import bytes_of
-from isthmus.view.explorer.live import POLL
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -158,7 +157,7 @@ def app_of(live: Live, state: State, html: str, token: str, port: int) -> FastAP
     def post(question: Callable[[dict[str, Any]], Any]) -> Any:
         async def route(request: Any) -> Response:
             made = await run_in_threadpool(question, await asked(request))
-            return answer({"wait": POLL}, 202) if made is None else answer(made)
+            return answer(made, 202 if "wait" in made else 200)
 
         return route
 
