@@ -104,6 +104,7 @@ def started(command: list[str], chromium: Any, decodes: bool) -> tuple[float, fl
         if decodes:
             page.evaluate(READY)
             page.wait_for_function("() => window.isthmus.app.codes && window.isthmus.app.decoder")
+            picture_of(page)
             page.evaluate(DECODES, 20)
             times = page.evaluate(DECODES, 300)
         page.close()
@@ -111,6 +112,23 @@ def started(command: list[str], chromium: Any, decodes: bool) -> tuple[float, fl
         process.terminate()
         process.wait()
     return address, picture, times
+
+
+def picture_of(page: Any) -> None:
+    """The picture of the documentation: the map, and what is made where no item lies."""
+    import io
+
+    from PIL import Image
+
+    page.evaluate("() => window.isthmus.select(7)")
+    page.wait_for_timeout(5000)  # the model is loaded meanwhile
+    at = page.locator(".map").bounding_box()
+    for step in (0, 4):
+        page.mouse.move(at["x"] + 0.5 * at["width"] + step, at["y"] + 0.42 * at["height"])
+    page.wait_for_selector(".place canvas")
+    page.wait_for_timeout(500)
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB").resize((960, 600), Image.Resampling.LANCZOS)
+    shot.quantize(48).save(Path(__file__).parents[1] / "docs" / "images" / "explore.png", optimize=True)
 
 
 def frames(chromium: Any) -> list[dict[str, Any]]:

@@ -378,8 +378,16 @@ def test_the_command_says_in_one_line_what_is_wrong(saved: tuple[Path, Path], ca
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent as on Unix")
 def test_ctrl_c_ends_the_command_cleanly(saved: tuple[Path, Path], tmp_path: Path) -> None:
-    code = ("import sys\nfrom pathlib import Path\nfrom isthmus import cli\nfrom isthmus.view.explorer import server\n"
-            f"server.PAGE = Path({str(server.PAGE)!r})\ncli.main(sys.argv[1:])")  # fmt: skip
+    # A shell starts what runs in its background with Ctrl-C ignored, tests too.
+    code = f"""
+import signal, sys
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from isthmus import cli
+from isthmus.view.explorer import server
+server.PAGE = Path({str(server.PAGE)!r})
+cli.main(sys.argv[1:])
+"""
     command = [sys.executable, "-c", code, "explore", str(saved[0]), str(saved[1]), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
@@ -390,7 +398,10 @@ def test_ctrl_c_ends_the_command_cleanly(saved: tuple[Path, Path], tmp_path: Pat
     assert link.getresponse().status == 200
     link.close()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     assert out == ""
     assert "Traceback" not in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import html
+import logging
 import os
 import sys
 import threading
@@ -17,6 +18,7 @@ from isthmus.view.explorer.cache import Contents, cached, keep, key_of_files, mo
 
 __all__ = ["Explorer", "StaticPage", "contents_of", "explore", "explore_files"]
 
+LOG = logging.getLogger("isthmus")
 MAPS = ("tsne", "umap")
 MOST_IN_CELL = 20 * 2**20  # bytes of a page that a notebook keeps in a cell
 HEIGHT = 720  # pixels of the page in a notebook
@@ -188,6 +190,7 @@ def explore(
     return explore_files(
         load, key, Path(f"{place}.explorer") if saved else None, None if state is None else Path(state), title=title,
         items=name, python=python, static=static, maps=maps, port=port, browser=browser, block=block, seed=seed,
+        said=LOG.info, shown=LOG.info if _in_notebook() else lambda url: _say(f"the explorer is served at {url}"),
     )  # fmt: skip
 
 
@@ -309,6 +312,12 @@ def _content(model: Any, X: Any) -> str:
 
 def _hash_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
+
+
+def _say(text: str) -> None:
+    """A message for people, on standard error."""
+    sys.stderr.write(f"isthmus: {text}\n")
+    sys.stderr.flush()
 
 
 def _in_notebook() -> bool:

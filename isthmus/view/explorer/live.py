@@ -1,6 +1,6 @@
 """What the page asks while it is open: one item, what codes decode to, labels that spread, further maps.
 
-The page can be there before the model is: it is loaded meanwhile, and the first question waits for it.
+The page can be there before the model is: it is loaded when the page stands, and the first question waits for it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ MOST_CODES = 64  # decoded in one call
 SUGGESTED = 10
 AN_ITEM = {"tsne": 0.008, "umap": 0.004}  # seconds of a map, roughly; before it is there nobody knows better
 LEAST = 2.0  # seconds that one is asked to wait
+MOST_READ = 200_000  # rows of a file that are read up to the one that is asked for
+PAUSE = 3.0  # seconds in which the page gets all of the processor
 MISSING = 65535
 
 Loaded = tuple[Any, Any]  # the model and its items
@@ -33,7 +35,7 @@ class Live:
 
     Parameters
     ----------
-    load : gives the model and its items; called once, in a thread of its own
+    load : gives the model and its items; called once, in a thread of its own, when it is asked for or after 3 s
     contents : what the page was told
     keep : is called when a map was added to the contents
     seed : of maps and labels
@@ -47,9 +49,16 @@ class Live:
         self._maps: dict[str, Future[dict[str, Any]]] = {}
         self._begun: dict[str, float] = {}
         self._spread: Any = None
-        threading.Thread(target=self._begin, daemon=True).start()
+        self._begun_loading = threading.Event()
+        timer = threading.Timer(PAUSE, self._begin)
+        timer.daemon = True
+        timer.start()
 
     def _begin(self) -> None:
+        with self._lock:
+            if self._begun_loading.is_set():
+                return
+            self._begun_loading.set()
         try:
             model, X = self._load()
             stored = model._stored(X)
@@ -63,6 +72,7 @@ class Live:
     @property
     def _parts(self) -> tuple[Any, Any, Any]:
         """The model, its items, and their stored view, as soon as they are there."""
+        self._begin()
         return self._loading.result()
 
     # ---- one item, and codes -----------------------------------------------------------------------------------------
@@ -84,8 +94,9 @@ class Live:
         with self._lock:
             form, one = model.format_, stored[index : index + 1]
             row = None
-            if form.spec.kind == "table" and is_table(X):
-                row = next(rows_of(source_of(X).subset(np.array([index]))))
+            source = source_of(X) if form.spec.kind == "table" and is_table(X) else None
+            if source is not None and (source.in_memory or told["n"] <= MOST_READ):
+                row = next(rows_of(source.subset(np.array([index]))))
                 input_ = {"kind": "row", "cells": row}
             else:
                 input_ = views_of(form, form.from_tensor(one))[0]

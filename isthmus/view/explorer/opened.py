@@ -5,7 +5,6 @@ n items; K latents; C components of a prior.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +31,8 @@ MOST_COLOURS = 64  # columns by which items can be coloured
 MOST_LEVELS = 1000  # of a colour; all others are one more
 MISSING = 65535
 MOST_DENSITY = 2**22  # numbers of a prior that the page is given
-DISTINCT = 30  # different whole numbers from which on labels are numbers and not classes
+DISTINCT = 200  # different whole numbers beyond which labels are numbers and not classes
+MOST_WEIGHTS = 2**25  # of a decoder that is sent to the page: 128 MiB
 TITLES = {"pca": "PCA of the codes", "tsne": "t-SNE of the codes", "umap": "UMAP of the codes"}
 
 Said = Callable[[str], None]
@@ -194,6 +194,8 @@ def _decoder(model: Any, blobs: dict[str, Any]) -> dict[str, Any]:
         plain = plain_decoder(model)
     except NotSupported as error:
         return {"kind": "server", "why": str(error)}
+    if plain.weights.size > MOST_WEIGHTS:
+        return {"kind": "server", "why": f"its decoder has {plain.weights.size:,} weights, too many for a page"}
     blobs["weights"] = plain.weights.astype("<f4")
     return {"kind": "plain", "layers": plain.layers, "weights": "weights"}
 
@@ -305,7 +307,7 @@ def _labels(given: Any, n: int) -> _Colour | None:
     if values.dtype.kind in "fiu":
         there = values[np.isfinite(values)] if values.dtype.kind == "f" else values
         distinct = np.unique(there)
-        if (len(distinct) > DISTINCT and len(distinct) > math.sqrt(n)) or not (distinct == np.rint(distinct)).all():
+        if len(distinct) > DISTINCT or not (distinct == np.rint(distinct)).all():
             return _number("label", "label", values, "")
     cells = [None if _missing(value) else value for value in values.tolist()]
     kinds: set[Any] = set(cells) - {None}

@@ -34,7 +34,8 @@ MOST_BODY = 8 * 2**20  # bytes of a request
 ITEM_BLOBS = ("codes", "map/", "colour/")  # whose first axis is the items
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
-    "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'"
+    "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self' http://localhost:* http://127.0.0.1:* vscode-webview:"  # notebooks of this machine
 )
 HEADERS = {
     b"content-security-policy": POLICY.encode(),
