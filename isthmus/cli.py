@@ -24,6 +24,7 @@ from isthmus.commands.denoise import denoise, superresolve
 from isthmus.commands.explore import explore
 from isthmus.commands.generate import augment, generation, interpolate
 from isthmus.commands.label import label
+from isthmus.commands.predict import predict
 from isthmus.commands.search import index, remove, search
 from isthmus.commands.traverse import latents, traverse
 from isthmus.console import (
@@ -104,10 +105,11 @@ def cli() -> None:
 @click.option("--set", "settings", callback=assignments, multiple=True, metavar="NAME=VALUE",
               help="Any other setting of the model; may repeat.")  # fmt: skip
 @click.option("--labels", metavar="PATH", help="One label an item, for the accuracy of nearest neighbours.")
+@click.option("--supervised", is_flag=True, help="Learn from --labels too, which some items may lack.")
 @seed_option
 @as_json
 def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, word: str, resize: str | None, seed: int,
-        labels: str | None, settings: dict[str, Any], kinds: dict[str, str], as_json: bool,
+        labels: str | None, supervised: bool, settings: dict[str, Any], kinds: dict[str, str], as_json: bool,
         **given: Any) -> None:  # fmt: skip
     """Learn from DATA, measure on a tenth of it that was held out, and save the model.
 
@@ -120,6 +122,7 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
       isthmus fit customers.csv -o customers.isthmus --kind zip=category
       isthmus fit year/*.parquet -o year.isthmus --model pca --latent auto
       isthmus fit digits.npy -o clean.isthmus --set corruption=gaussian
+      isthmus fit digits.npy -o told.isthmus --labels known.csv --supervised
     """
     require_place(output)
     require_apart(output, items, labels)
@@ -129,7 +132,7 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
 
     chosen = settings_for(MODELS[word], {"random_state": seed} | given | settings)
     X = read(items)
-    y = labels_of(labels, items, X, skip_corrupt)
+    y = supervision_of(labels, X, word) if supervised else labels_of(labels, items, X, skip_corrupt)
     if kinds:
         chosen["format"] = table_format(kinds, chosen.get("format"))
     if isinstance(X, list) and chosen.get("format", "image") == "image":
@@ -139,17 +142,34 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
     learned, held_out = split(X, seed)
     model = MODELS[word](**chosen)
     try:
-        model.fit(taken(X, learned))
+        model.fit(taken(X, learned), taken(y, learned) if supervised else None)
     except DataError:
         format_of(X, chosen.get("format")).fit(X)  # fails in the same way, and names the row of the file, not of a part
         raise
     model.save(output)  # whatever happens while it is measured
+    if supervised and None in y:
+        y = None  # nearest neighbours are judged by the labels of all
     report = evaluate(model, taken(X, held_out), taken(y, held_out), train=taken(X, learned) if len(held_out) else None)
     model.save(output, report=report)
     answer({"model": word, "latents": model.latent_dim_, "output": output} | report.to_json(), str(report), as_json)
     say(f"wrote {output}: {word}, {model.latent_dim_} latents, {Path(output).stat().st_size / 1e6:.2f} MB")
     if model.history_.get("ended") == "interrupted":
         raise click.exceptions.Exit(STOPPED)
+
+
+def supervision_of(labels: str | None, items: Any, word: str) -> list[Any]:
+    """One label for each item to learn from, None where there is none."""
+    from isthmus.commands.label import labels_in
+
+    if labels is None:
+        raise click.UsageError("--supervised learns from labels: name a file with --labels.")
+    if word == "pca":
+        raise click.UsageError("--supervised is for --model autoencoder and vae; PCA learns from items alone.")
+    y = labels_in(labels, count(items))
+    y = y.tolist() if hasattr(y, "tolist") else list(y)
+    if len(y) != count(items):
+        raise DataError(f"{labels} does not hold one label for each of the {count(items)} items")
+    return [None if name == -1 or name != name else name for name in y]
 
 
 def settings_for(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -298,16 +318,23 @@ def impute(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
 @cli.command()
 @model_argument
 @click.option("-n", "count", type=click.IntRange(1), default=16, show_default=True, help="How many items.")
+@click.option("--label", metavar="CLASS", help="A class that the model learned with --supervised.")
 @seed_option
 @writes
-def sample(model: str, count: int, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Make new items. The same seed makes the same items.
+def sample(model: str, count: int, label: str | None, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Make new items, of a class where one is named. The same seed makes the same items.
 
     \b
     Example:
       isthmus sample photos.isthmus -n 25 --seed 7 -o made/
+      isthmus sample told.isthmus -n 25 --label 3 -o threes/
     """
     fitted = model_of(model)
+    if label is not None:
+        from isthmus.verbs.generate import sample
+
+        known = next((name for name in getattr(fitted, "classes_", ()) if str(name) == label), label)
+        return sample(fitted, count, label=known, seed=seed), {"label": label, "seed": seed} | columns_of(fitted)
     prior = fitted.prior_.describe()
     say(f"codes are drawn from the prior: {prior}")
     return fitted.sample(count, seed), {"prior": prior, "seed": seed} | columns_of(fitted)
@@ -417,6 +444,7 @@ for command in (  # each in a file of its own
     interpolate,
     label,
     latents,
+    predict,
     remove,
     search,
     superresolve,

@@ -391,6 +391,8 @@ WRONG: dict[str, list[Any]] = {
     "rate": [0, -1.0, "fast", float("nan"), float("inf")],
     "budget": ["soon", 0, -5, True],
     "checkpoint": [5, True],
+    "supervision": [-1, "much", None, True, float("nan"), float("inf")],
+    "shifts": [-1, 1.5, "two", True],
     "device": ["warp", 3.5],
     "verbose": ["loud", 3],
     "random_state": [-1, "lucky", 1.5, 2**40],

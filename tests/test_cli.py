@@ -117,6 +117,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "interpolate",
         "label",
         "latents",
+        "predict",
         "reconstruct",
         "remove",
         "sample",

@@ -60,6 +60,8 @@ def label_values(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     Missing are NaN, None, "" and what a frame calls missing. Raises DataError for another length.
     """
     values = y.detach().cpu().numpy() if hasattr(y, "detach") else y.to_pylist() if hasattr(y, "to_pylist") else y
+    if hasattr(values, "__array__") and not hasattr(values, "__iter__"):
+        values = np.asarray(values)
     if getattr(values, "ndim", 1) == 2 and values.shape[1] == 1:  # one column
         values = np.asarray(values)[:, 0]
     array = np.asarray(values) if hasattr(values, "dtype") and np.asarray(values).dtype.kind in "buif" else None

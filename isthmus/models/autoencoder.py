@@ -56,12 +56,17 @@ class Autoencoder(Neural):
     checkpoint : file that lets a killed run go on to the same result; removed when the run ends
     device : "auto", "cpu", "cuda"
     verbose : a progress bar: None on a terminal only
+    supervision : where ``fit`` is given labels, the weight of telling them: 1, the default, makes guessing a label cost
+        as much as guessing an item; 0 leaves labels aside
+    shifts : where ``fit`` is given labels, steps by which an image or a series may be moved, each way, and still have
+        its label. None, the default: a sixteenth of the shortest side where ``y`` are classes, else 0
     random_state : seed of everything random; None is 0
 
     Attributes
     ----------
     network_ : the fitted torch module, with ``encoder`` and ``decoder``
     history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items"
+    classes_, class_priors_ : where labels were given, the classes (C,), sorted, and a prior of the codes of each
     prior_ : Gaussian mixture fitted to the codes after training, chosen by BIC, so that ``sample`` is honest
 
     Examples
@@ -94,6 +99,8 @@ class Autoencoder(Neural):
         checkpoint: str | None = None,
         device: str = "auto",
         verbose: bool | None = None,
+        supervision: float = 1.0,
+        shifts: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.latent_dim = latent_dim
@@ -112,6 +119,8 @@ class Autoencoder(Neural):
         self.checkpoint = checkpoint
         self.device = device
         self.verbose = verbose
+        self.supervision = supervision
+        self.shifts = shifts
         self.random_state = random_state
 
     def _require_settings(self) -> None:

@@ -1,14 +1,19 @@
 """The abstract embedding that is learned by gradient: building, training, ordering, and putting back together.
 
-Shapes: n items; B items of a batch; D... the axes of an item; K latents.
+With labels it learns to tell them from the code: see ``isthmus.training.supervision``.
+
+Shapes: n items; B items of a batch; D... the axes of an item; K latents; C classes.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import os
 import warnings
 from abc import abstractmethod
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,13 +26,16 @@ from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, Table, likelihood_of
 from isthmus.metrics import knee
 from isthmus.models.conditional import conditional_of
-from isthmus.models.embedding import Embedding, require_switch, seed_from
+from isthmus.models.embedding import require_switch, seed_from
+from isthmus.models.telling import Telling, Told, digest_of
 from isthmus.networks import network_for
 from isthmus.networks.coder import Coder
+from isthmus.networks.heads import Heads
 from isthmus.networks.table import hidden
 from isthmus.training.device import device_of, reproducible
 from isthmus.training.engine import Moment
 from isthmus.training.recipe import fit_network, split
+from isthmus.training.supervision import Supervision
 
 __all__ = ["Neural"]
 
@@ -38,9 +46,10 @@ HIDDEN = 0.2  # share of the cells that are hidden to see how well they are fill
 TABLES = 2.0  # factor on the steps of a table: half of its rows are seen with holes, which is a task of its own
 CODES = 50_000  # of which a prior is fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
+SIDE_OF_SHIFTS = 16  # the part of the shortest side by which items are moved, where shifts is None
 
 
-class Neural(Embedding):
+class Neural(Telling):
     """What Autoencoder and VAE share. A child gives ``codes``, ``_loss``, ``_prior`` and ``_log_likelihood``."""
 
     codes: ClassVar[int]  # numbers that the encoder gives for each latent
@@ -57,7 +66,8 @@ class Neural(Embedding):
     checkpoint: Any
     device: str
     verbose: bool | None
-    network_: Coder
+    supervision: float
+    shifts: int | None
 
     @abstractmethod
     def _loss(self, x: Tensor, moment: Moment) -> Tensor:
@@ -74,13 +84,53 @@ class Neural(Embedding):
             require_switch(verbose=self.verbose)
         if self.checkpoint is not None and not isinstance(self.checkpoint, (str, os.PathLike)):
             raise SettingError(f"checkpoint={self.checkpoint!r}: expected the path of a file, or None")
+        weight = self.supervision
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < math.inf:
+            raise SettingError(f"supervision={weight!r}: expected a weight from 0, which leaves labels aside")
+        if self.shifts is not None and (
+            isinstance(self.shifts, bool) or not isinstance(self.shifts, (int, np.integer)) or self.shifts < 0
+        ):
+            raise SettingError(f"shifts={self.shifts!r}: expected a whole number of pixels or steps from 0, or None")
 
     def _chosen_likelihood(self) -> Likelihood:
         return likelihood_of(self.likelihood, self.format_)
 
     # ---- learning ----------------------------------------------------------------------------------------------------
 
+    def fit(self, X: Any, y: Any = None, *, auxiliary: Mapping[str, Any] | None = None) -> Self:
+        """Learn from items, and with ``y`` from labels too.
+
+        Without ``y`` nothing but the items is learned from. With it, straight lines from the code tell the labels, and
+        what they cost is added to the loss: the code keeps what tells the classes apart. Items without a label join in
+        by pseudo-labels (see ``isthmus.training.supervision``). A pipeline that passes ``y`` on switches this on too;
+        ``supervision=0`` leaves ``y`` aside.
+
+        Parameters
+        ----------
+        X : array (n, d), images, series, tables or a folder of pictures: whatever ``format_of`` knows. At least one
+        y : (n,) labels: text, whole numbers or bools are classes, numbers with fractions are numbers. Missing are -1
+            among whole numbers, NaN, None and ""; None, the default: no labels
+        auxiliary : other attributes to tell from the code, by name, each (n,): floats are numbers, all else classes;
+            missing as in ``y``
+
+        Returns
+        -------
+        self. An earlier fit is forgotten, unless this one fails: then it is as if it had not been tried. Neither X nor
+        the settings nor any global random state is changed.
+
+        Raises
+        ------
+        DataError, FormatError : the items cannot be learned from, or the labels: of another length, of mixed kinds,
+            none at all, or all of one class; the message names the first bad one
+        SettingError : a setting is out of range, or does not go with these items
+        """
+        with self._as_before_on_failure():
+            self._require_settings()
+            stored = self._adopt(X)
+            return self._fit_stored(self.format_, stored, self._told(y, auxiliary, len(stored)))
+
     def _learn(self, stored: Tensor, y: Any) -> None:
+        told = y if isinstance(y, Told) else None
         if self.format_.spec.kind == "table" and not self.format_.spec.columns:
             raise SettingError("format=TableFormat(view='linear') is for PCA: networks take the columns as they are, "
                                "TableFormat()")  # fmt: skip
@@ -88,11 +138,16 @@ class Neural(Embedding):
         likelihood = self._chosen_likelihood()
         whole = self._latents(self.format_.spec.size)
         self._plan = self._plan_for(whole, len(stored))
+        self._adopt_targets([] if told is None else [target for target, _ in told.values()])
         self.network_ = self._built(whole, likelihood, seed)
         self.latent_dim_ = whole
         self.likelihood_ = self.network_.likelihood
         self.likelihood_.begin(self.format_.scale(stored[split(len(stored), seed)[0][:SOME]]))
         settings = {name: value for name, value in self._settings().items() if name not in ("checkpoint", "verbose")}
+        beside = None
+        if told is not None:
+            beside = self._supervision([values for _, values in told.values()], stored, seed, device)
+            settings["labels"] = digest_of(told)
         self.history_ = fit_network(
             self.network_,
             self._loss,
@@ -109,12 +164,61 @@ class Neural(Embedding):
             verbose=self.verbose,
             checkpoint=self.checkpoint,
             settings=settings,
+            beside=beside,
         )
         if isinstance(self.likelihood_, Table):
             self._learn_to_fill(self.likelihood_, stored, seed)
         if self.latent_dim == "auto":
             self._read_knee(stored, seed)
         self.prior_ = self._fitted_prior(stored)
+        if told is not None and None in told and hasattr(self, "classes_"):
+            some = np.arange(0, len(stored), max(len(stored) // CODES, 1))
+            self.class_priors_ = self._fitted_class_priors(stored, told[None][1], some)
+
+    def _supervision(self, values: list[np.ndarray], stored: Tensor, seed: int, device: torch.device) -> Supervision:
+        """What labels add: guessing one costs as much as guessing an item."""
+        learned_from, held_out = split(len(stored), seed)
+        some = self.format_.linear(self.format_.scale(stored[learned_from[:: max(len(learned_from) // SOME, 1)]]))
+        apart = float((some.double() - some.double().nanmean(0)).square().flatten(1).nansum(1).mean())
+        self.network_.to(device)
+        return Supervision(
+            self._targets,
+            values,
+            stored,
+            self.format_,
+            self._coded,
+            self._outputs,
+            self.network_.heads,
+            held_out=held_out,
+            weight=float(self.supervision) * max(self._unit(apart), 1e-6),
+            shifts=self._moves(),
+            device=device,
+        )
+
+    def _unit(self, apart: float) -> float:
+        """What guessing an item costs, in the unit of the loss; ``apart``: mean squared distance from the mean."""
+        return apart
+
+    def _coded(self, x: Tensor, moment: Moment) -> Tensor:
+        """Codes of a batch as they are in training: of damaged items, and of ordered latents the first ones."""
+        z = self._outputs(self._seen(x, moment))
+        kept = self.network_.draw_kept(len(x), moment.progress, moment.generator)
+        return z if kept is None else z * (torch.arange(z.shape[1], device=z.device) < kept[:, None])
+
+    def _moves(self) -> int:
+        """Steps by which items may be moved without another label; only classes of ``y`` are taken to be so patient."""
+        spec = self.format_.spec
+        if spec.kind not in ("image", "series"):
+            if self.shifts:
+                raise SettingError(f"shifts={self.shifts}: only images and series can be moved, and these items are a "
+                                   f"{spec.kind}")  # fmt: skip
+            return 0
+        least = min(spec.shape[1:])
+        if self.shifts is None:
+            return int(least / SIDE_OF_SHIFTS + 0.5) if hasattr(self, "classes_") else 0
+        if self.shifts >= least / 2:
+            raise SettingError(f"shifts={self.shifts}: expected less than half of the shortest side, {least}")
+        return int(self.shifts)
 
     def _seen(self, x: Tensor, moment: Moment) -> Tensor:
         """What the encoder is shown of a batch: of a table, not all, so that it learns to do without."""
@@ -188,7 +292,10 @@ class Neural(Embedding):
         make = Coder.of_modules if self._plan["kind"] == "own" else Coder.of
         source = self.network if self._plan["kind"] == "own" else self._plan
         with reproducible(seed):
-            return make(source, self.format_.spec, latents, self.codes, likelihood, self._ordered)
+            network = make(source, self.format_.spec, latents, self.codes, likelihood, self._ordered)
+            if self._targets:
+                network.heads = Heads(latents, self._targets)
+        return network
 
     def untrained(self) -> Self:
         """The same model with the weights that training began from another seed with: a baseline for any claim."""
@@ -227,10 +334,11 @@ class Neural(Embedding):
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.network_.state_dict().items()}
+        found = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network_.state_dict().items()}
+        return found | self._class_tensors()
 
     def _learned(self) -> dict[str, Any]:
-        return {"plan": self._plan, "latents": self.network_.latent_dim}
+        return {"plan": self._plan, "latents": self.network_.latent_dim} | self._learned_targets()
 
     def _restore(self, learned: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self._plan = dict(learned["plan"])
@@ -245,6 +353,7 @@ class Neural(Embedding):
             )
         if not 1 <= self.latent_dim_ <= int(learned["latents"]):
             raise ValueError(f"a code of {self.latent_dim_} from a network of {learned['latents']} latents")
+        tensors = self._restore_targets(learned, tensors)
         # Without memory of its own until the tensors of the file are put in: a plan of absurd size costs nothing.
         own = self._plan["kind"] == "own"
         with torch.device("cpu" if own else "meta"):

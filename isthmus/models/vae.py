@@ -59,13 +59,14 @@ class VAE(Neural):
     ordered : nested latents: the first k coordinates are a good code for every k, see ``error_curve``, ``truncate``
     likelihood : None takes the format's own, its variance learned where it is a Gaussian (Rybkin et al. 2021); or a
         word ("bernoulli_dynamic" redraws grey values as black and white at every step), or a Likelihood
-    network, size, format, epochs, batch_size, rate, budget, checkpoint, device, verbose, random_state : as in
-        Autoencoder; an encoder of your own gives (B, 2 * K), means and then log-variances
+    network, size, format, epochs, batch_size, rate, budget, checkpoint, device, verbose, supervision, shifts,
+        random_state : as in Autoencoder; an encoder of your own gives (B, 2 * K), means and then log-variances
 
     Attributes
     ----------
     network_ : the fitted torch module, with ``encoder`` and ``decoder``
     history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items"
+    classes_, class_priors_ : where labels were given, the classes (C,), sorted, and a prior of the codes of each
     prior_ : the standard normal
 
     Examples
@@ -99,6 +100,8 @@ class VAE(Neural):
         checkpoint: str | None = None,
         device: str = "auto",
         verbose: bool | None = None,
+        supervision: float = 1.0,
+        shifts: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.latent_dim = latent_dim
@@ -117,6 +120,8 @@ class VAE(Neural):
         self.checkpoint = checkpoint
         self.device = device
         self.verbose = verbose
+        self.supervision = supervision
+        self.shifts = shifts
         self.random_state = random_state
 
     def _require_settings(self) -> None:
@@ -149,6 +154,9 @@ class VAE(Neural):
             kl = kl * (kl.mean(0) > self.free_bits)
         warmth = (moment.progress / self.kl_warm_up).clamp(max=1.0) if self.kl_warm_up else 1.0
         return network.error(params, x, kept, rate=self.beta * warmth * kl.sum(1))
+
+    def _unit(self, apart: float) -> float:
+        return max(apart, self.format_.spec.size / 2)  # nats: where the variance is learned, half a nat an element
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), (B, K) each, float32."""

@@ -16,6 +16,7 @@ from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
 from isthmus.likelihoods import Likelihood
 from isthmus.networks import decoder_of, encoder_of
+from isthmus.networks.heads import Heads
 from isthmus.networks.nested import Nested, WithLine
 
 __all__ = ["Coder"]
@@ -30,7 +31,10 @@ class Coder(nn.Module):
     decoder : (B, K) -> (B, P, D...); told k where it is Nested
     likelihood : of an item given the decoder's output
     latent_dim : K
+    heads : where labels are learned, what tells them from codes; there only then
     """
+
+    heads: Heads
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from isthmus.training.bar import Bar
 from isthmus.training.device import bf16_pays
 from isthmus.training.engine import History, Moment, Objective, train
 from isthmus.training.feed import data_hash, feed_for, seed_of
+from isthmus.training.supervision import Supervision
 
 __all__ = ["batch_for", "fit_network", "seconds_of", "split", "steps_for"]
 
@@ -94,6 +95,7 @@ def fit_network(
     verbose: bool | None = None,
     checkpoint: Any = None,
     settings: Any = None,
+    beside: Supervision | None = None,
 ) -> History:
     """Split, choose, train; the best weights are in ``module`` afterwards. Parameters as in ``engine.train``.
 
@@ -104,6 +106,7 @@ def fit_network(
     epochs, batch_size, rate : None takes the formula
     effort : a model's own factor on the number of steps
     settings : whatever decides the outcome beside data and seed, for the checkpoint's fingerprint
+    beside : what labels add to the loss and to the monitor
     """
     seconds = seconds_of(budget)
     require_positive(epochs=epochs, batch_size=batch_size, rate=rate)
@@ -121,13 +124,17 @@ def fit_network(
         now = Moment(torch.ones((), device=device), generator)
         for start in range(0, len(watched), MONITOR_ROWS):
             total += loss(format.scale(watched[start : start + MONITOR_ROWS]), now).double().sum()
-        return float(total) / len(watched)
+        return float(total) / len(watched) + (beside.held_out() if beside is not None else 0.0)
+
+    def objective(x: Tensor, moment: Moment) -> Tensor:
+        mean = loss(x, moment).mean()
+        return mean if beside is None else mean + beside.loss(x, moment)
 
     module.to(device)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     history = train(
         module,
-        [Objective(lambda x, moment: loss(x, moment).mean(), parameters, peak)],
+        [Objective(objective, parameters, peak)],
         feed,
         monitor,
         epochs=int(epochs) if epochs else (-(-steps_for(n_items, effort) // in_epoch) if seconds is None else 10**9),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +57,8 @@ def sample(
     X : items whose codes a prior is fitted to
     y : (len(X),) labels of any kind that can be sorted: a prior is fitted to the codes of each class. Items without
         label (None, NaN) are left aside
-    label : with ``y``: the class to draw from, or a list of n classes, one for each item
+    label : the class to draw from, or a list of n classes, one for each item: from the priors that a model keeps which
+        was fitted with labels, or with X and ``y`` from priors fitted to these
     seed : the same seed gives the same items; items of a class do not depend on what else is asked for
 
     Returns
@@ -68,7 +69,8 @@ def sample(
     ------
     NotSupported : the model has no decoder, or no prior
     SettingError : n, prior or seed out of range
-    DataError : labels of another length, a class that no item has, or X missing where a prior is to be fitted
+    DataError : labels of another length, a class that no item has, or X missing where a prior is to be fitted; a class
+        where neither the model nor ``y`` knows any
 
     Examples
     --------
@@ -81,8 +83,10 @@ def sample(
     require_able(model, "sample", encode=X is not None, prior=prior is None and y is None)
     _require_seed(seed)
     labels = None if label is None else np.atleast_1d(np.asarray(label))
-    if (y is None) != (labels is None) or (y is not None and X is None):
-        raise DataError("to draw from a class, give X=, its labels y=, and label=, the class that is wanted")
+    learned = X is None and y is None and prior is None and hasattr(model, "class_priors_")  # by fit(X, y)
+    if not learned and ((y is None) != (labels is None) or (y is not None and X is None)):
+        raise DataError("to draw from a class, give X=, its labels y=, and label=, the class that is wanted; a model "
+                        "that was fitted with labels, fit(X, y), needs label= alone")  # fmt: skip
     if n is None:
         n = 1 if labels is None else len(labels)
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
@@ -94,16 +98,28 @@ def sample(
             raise DataError(f"label= names {labels.shape} classes for n={n} items; expected one, or one for each")
         labels = np.broadcast_to(labels, (int(n),))
         codes = np.empty((int(n), model.latent_dim_), np.float32)
-        classes, places = _classes(y, len(Z := model.encode(X)))
+        classes, of_class = _priors_of_classes(model, prior, X, y)
         for wanted in np.unique(labels):
             at = np.flatnonzero(classes == wanted)
             if not len(at):
-                raise DataError(f"label={wanted!r}: no item of X has it; y has {', '.join(map(str, classes[:20]))}")
-            own = _fitted("mixture" if prior is None else prior, Z[places == at[0]])
+                told = "the model learned" if learned else "no item of X has it; y has"
+                more = ", ..." if len(classes) > 20 else ""
+                raise DataError(f"label={wanted.item()!r}: {told} {', '.join(map(str, classes[:20]))}{more}")
             rows = labels == wanted
             drawn_by = np.random.SeedSequence([int(seed), int(at[0])]).generate_state(1)[0]
-            codes[rows] = own.sample(int(rows.sum()), int(drawn_by))
+            codes[rows] = of_class(int(at[0])).sample(int(rows.sum()), int(drawn_by))
     return model._drawn_at(torch.from_numpy(codes), int(seed))
+
+
+def _priors_of_classes(
+    model: Any, prior: str | Prior | None, X: Any, y: Any
+) -> tuple[np.ndarray, Callable[[int], Prior]]:
+    """The classes, and the prior of each by its place among them: the model's own, or of the codes of X."""
+    if y is None:
+        return model.classes_, lambda place: model.class_priors_[place]
+    codes = model.encode(X)
+    classes, places = _classes(y, len(codes))
+    return classes, lambda place: _fitted("mixture" if prior is None else prior, codes[places == place])
 
 
 def augment(
