@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -152,7 +153,9 @@ def draw(picture: str, X: np.ndarray, maps: list[tuple[str, np.ndarray, np.ndarr
     figure = plots.canvas(6.4, 3.4)
     grid = figure.subplots(2, 4)
     for row in range(2):
-        plots.samples(grid[row, 0], X[9 * row : 9 * row + 9])
+        some = np.pad(X[9 * row : 9 * row + 9], ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+        grid[row, 0].imshow(some.reshape(3, 3, 18, 18, 3).swapaxes(1, 2).reshape(54, 54, 3))
+        grid[row, 0].axis("off")
         grid[row, 0].set_title("taxis" if not row else "", fontsize=7)
         for place in range(3):
             name, codes, labels = maps[2 * place + row]
@@ -160,6 +163,9 @@ def draw(picture: str, X: np.ndarray, maps: list[tuple[str, np.ndarray, np.ndarr
             grid[row, place + 1].set_title(name, fontsize=7)
     figure.tight_layout()
     plots.write(figure, picture)
+    with Image.open(picture) as drawn:  # a few colours do, and make a small file
+        small = drawn.convert("RGB").quantize(64)
+    small.save(picture)
     print(f"wrote {picture}")
 
 
