@@ -174,6 +174,7 @@ export class App {
   async colourBy(name: string | null): Promise<void> {
     this.colouring = name === null ? null : await this.values(name);
     this.emit("colour");
+    if (name !== null && this.mapInfo) this.python(`plt.scatter(*places.T, c=${pythonName(name)})`);
   }
 
   /** Colour of an item as the map shows it now. */
@@ -218,6 +219,13 @@ export class App {
     if (filter) this.filters.set(name, filter);
     else this.filters.delete(name);
     await this.refilter();
+    if (!filter) return;
+    const variable = pythonName(name);
+    if ("low" in filter) this.python(`X[(${variable} >= ${Number(filter.low.toPrecision(6))}) & (${variable} <= ${Number(filter.high.toPrecision(6))})]`);
+    else {
+      const levels = this.allColours.find((c) => c.name === name)?.levels ?? [];
+      this.python(`X[np.isin(${variable}, ${JSON.stringify([...filter.levels].sort((a, b) => a - b).slice(0, 20).map((l) => levels[l]))})]`);
+    }
   }
 
   async refilter(): Promise<void> {
@@ -261,6 +269,7 @@ export class App {
     if (this.codes) this.take(this.codes.of(index).slice(), this.titleOf(index), `Z[${index}]`, index);
     const value = this.valueOf(index);
     this.say(`${this.titleOf(index)}${value && this.colouring ? `, ${this.colouring.info.title} ${value}` : ""}`);
+    this.python(`X[${index}], model.decode(Z[[${index}]])`);
     this.emit("selected");
   }
 
@@ -305,6 +314,13 @@ export class App {
     return { version: 1, labels: Object.fromEntries(this.labels), view };
   }
 }
+
+/** A colour as a variable of Python. */
+export const pythonName = (name: string): string => {
+  if (name === YOURS) return "found.labels";
+  const plain = name.replace(/\W+/g, "_");
+  return /^\d/.test(plain) ? `_${plain}` : plain;
+};
 
 /** A list of indices for a line of Python, cut where it would fill the screen. */
 export function pythonList(indices: ArrayLike<number>): string {

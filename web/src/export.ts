@@ -7,10 +7,19 @@ export function csvCell(value: string | number): string {
   return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
 
-export function csv(head: string[], rows: Iterable<(string | number)[]>): string {
+export const csv = (head: string[], rows: Iterable<(string | number)[]>): string => csvParts(head, rows).join("");
+
+/** In pieces, for a million rows are longer than the longest text. */
+export function csvParts(head: string[], rows: Iterable<(string | number)[]>): string[] {
+  const parts: string[] = [];
   let text = `${head.map(csvCell).join(",")}\n`;
-  for (const row of rows) text += `${row.map(csvCell).join(",")}\n`;
-  return text;
+  for (const row of rows) {
+    text += `${row.map(csvCell).join(",")}\n`;
+    if (text.length < 1_000_000) continue;
+    parts.push(text);
+    text = "";
+  }
+  return [...parts, text];
 }
 
 export function xml(text: string): string {
@@ -65,8 +74,8 @@ export function svg(drawn: Drawn): string {
   return lines.join("\n");
 }
 
-export function saveText(name: string, text: string, type = "text/csv"): void {
-  saveBlob(name, new Blob([text], { type: `${type};charset=utf-8` }));
+export function saveText(name: string, text: string | string[], type = "text/csv"): void {
+  saveBlob(name, new Blob([text].flat(), { type: `${type};charset=utf-8` }));
 }
 
 export async function saveCanvas(name: string, canvas: HTMLCanvasElement): Promise<void> {

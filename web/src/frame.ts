@@ -17,7 +17,8 @@ import { pythonPanel } from "./panels/python";
 import { saveMenu } from "./panels/save";
 import { searchBox } from "./panels/search";
 
-export function frame(app: App, map: MapView, turn: () => void): void {
+/** Lays out the page; what it gives back shows a tab. */
+export function frame(app: App, map: MapView, turn: () => void): (tab: number) => void {
   const mix = mixPanel(app);
   const label = labelPanel(app);
   const tabs = tabbed([
@@ -95,6 +96,7 @@ export function frame(app: App, map: MapView, turn: () => void): void {
     if (app.selected >= 0 && app.selected !== last && ![2, 4].includes(tabs.shown())) tabs.show(0);
     last = app.selected;
   });
+  return tabs.show;
 }
 
 function step(app: App, map: MapView, by: number): void {

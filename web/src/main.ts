@@ -37,7 +37,7 @@ async function start(from: Source): Promise<App> {
   if (saved.view?.theme) theme(saved.view.theme);
   document.title = `${opened.title} · Isthmus`;
   const map = new MapView(app);
-  frame(app, map, () => {
+  const tab = frame(app, map, () => {
     theme(dark() ? "light" : "dark");
     app.emit("theme");
   });
@@ -58,6 +58,7 @@ async function start(from: Source): Promise<App> {
     opened,
     app,
     map,
+    tab,
     decode: (code: ArrayLike<number>) => app.decoder!.decode(Float32Array.from(code)),
     codeAt: (x: number, y: number) => app.codeAt(x, y),
     select: (i: number) => app.select(i),

@@ -166,6 +166,7 @@ export class MapView {
       return [event.clientX - box.left, event.clientY - box.top];
     };
     element.addEventListener("wheel", (event) => {
+      if (event.target !== this.top) return; // the legend scrolls
       event.preventDefault();
       this.camera.zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), ...at(event));
       this.ask(true);
@@ -270,7 +271,7 @@ export class MapView {
   // ---- keys ------------------------------------------------------------------------------------------------------
 
   private key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target !== this.element || event.ctrlKey || event.metaKey || event.altKey) return;
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (arrow) {
       event.preventDefault();

@@ -8,6 +8,8 @@ import { csv, saveText } from "../export";
 import { vote, VOTERS } from "../vote";
 import { itemButton } from "./item";
 
+const EMPTY = "y = np.full(len(X), None, dtype=object)  # labels, where there are any";
+
 export function labelPanel(app: App): HTMLElement {
   const name = h("input", { type: "text", list: "names", placeholder: "name, e.g. cat", "aria-label": "name for the selected items", autocomplete: "off", maxlength: 80 });
   const known = h("datalist", { id: "names" });
@@ -109,7 +111,9 @@ export function labelPanel(app: App): HTMLElement {
     show();
     spread();
     const chosen = aimed();
-    if (chosen.length && app.labels.has(chosen[0]!)) app.python(`labels.update(dict.fromkeys(${pythonList(chosen)}, ${JSON.stringify(app.labels.get(chosen[0]!))}))`);
+    if (!chosen.length || !app.labels.has(chosen[0]!)) return;
+    if (!app.log.includes(EMPTY)) app.python(EMPTY);
+    app.python(`y[${chosen.length > 12 ? `[${chosen.join(", ")}]` : pythonList(chosen)}] = ${JSON.stringify(app.labels.get(chosen[0]!))}`);
   });
   app.on("codes", () => app.labels.size && spread());
   app.on(["spread", "colour"], show);

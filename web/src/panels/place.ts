@@ -57,7 +57,6 @@ export function placeCard(app: App, map: MapView): HTMLElement {
     if (pointed.item >= 0) {
       app.mark(app.marks.path, null);
       app.select(pointed.item);
-      app.python(`X[${pointed.item}], model.decode(Z[[${pointed.item}]])`);
       return;
     }
     const code = app.codeAt(pointed.x, pointed.y);

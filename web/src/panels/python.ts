@@ -5,7 +5,7 @@ import { button, fill, h } from "../dom";
 
 export function pythonPanel(app: App): HTMLElement {
   const lines = h("pre", { class: "lines", tabindex: 0, "aria-label": "lines of Python" });
-  const head = ["import numpy as np", "import isthmus as im", app.opened.python.load, app.opened.python.data, "Z = model.encode(X)"];
+  const head = ["import matplotlib.pyplot as plt", "import numpy as np", "import isthmus as im", app.opened.python.load, app.opened.python.data, "Z = model.encode(X)"];
   const all = () => [...head, "", ...app.log].join("\n");
   const show = () => {
     fill(lines, h("span", { class: "quiet" }, `${head.join("\n")}\n\n`), app.log.join("\n"));

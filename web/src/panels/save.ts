@@ -4,7 +4,7 @@ import type { App } from "../app";
 import type { MapView } from "../map/mapview";
 import { css, kindColour, sequential, short } from "../colour";
 import { button, dark, h, token } from "../dom";
-import { csv, saveCanvas, saveText, svg } from "../export";
+import { csv, csvParts, saveCanvas, saveText, svg } from "../export";
 
 export function saveMenu(app: App, map: MapView): HTMLElement {
   const title = () => `${app.opened.title} ${app.mapInfo?.name ?? "map"}`;
@@ -52,7 +52,7 @@ function drawing(app: App, map: MapView): string {
   });
 }
 
-function codesCsv(app: App, only: number[] | null): string {
+function codesCsv(app: App, only: number[] | null): string[] {
   const codes = app.codes;
   const size = codes?.size ?? 0;
   const head = ["item", "name", "map x", "map y", ...(app.colouring ? [app.colouring.info.title] : []), ...Array.from({ length: size }, (_, k) => `latent ${k}`)];
@@ -61,7 +61,7 @@ function codesCsv(app: App, only: number[] | null): string {
       yield [i, app.nameOf(i), app.points[2 * i]!, app.points[2 * i + 1]!, ...(app.colouring ? [rawValue(app, i)] : []), ...(codes?.of(i) ?? [])];
     }
   };
-  return csv(head, rows());
+  return csvParts(head, rows());
 }
 
 function rawValue(app: App, i: number): string | number {
