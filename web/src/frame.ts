@@ -44,7 +44,7 @@ export function frame(app: App, map: MapView, turn: () => void): (tab: number) =
     fading = setTimeout(() => said.classList.remove("seen"), 3500);
   });
 
-  map.element.append(tools(app, map), legend(app), placeCard(app, map), hint(map), said);
+  map.element.append(tools(app, map), legend(app), placeCard(app, map), hint(app, map), said);
   if (map.points.kind === "canvas") {
     map.element.append(h("p", { class: "fallback" }, "No WebGL here: points are plain squares, without soft edges and shapes."));
   }
@@ -128,7 +128,7 @@ function tools(app: App, map: MapView): HTMLElement {
 }
 
 /** One line for those who are here for the first time: gone once they have done it. */
-function hint(map: MapView): HTMLElement {
+function hint(app: App, map: MapView): HTMLElement {
   const line = h("p", { class: "first" }, matchMedia("(hover: none)").matches
     ? "Tap an empty place: the model makes what would be there."
     : "Move over the map: the model makes what would be there."); // prettier-ignore
@@ -136,7 +136,7 @@ function hint(map: MapView): HTMLElement {
   map.element.addEventListener("pointermove", () => {
     if (++moves > 60) line.classList.add("gone");
   });
-  map.element.addEventListener("click", () => line.classList.add("gone"));
+  app.on(["code", "chosen"], () => line.classList.add("gone"));
   return line;
 }
 

@@ -95,13 +95,16 @@ export function numbers(values: ArrayLike<number>, names: string[] | null, width
     const low = Math.min(0, ...list);
     const high = Math.max(0, ...list);
     const wide = high - low || 1;
+    // columns of very different size are of different units: bars beside each other would compare what cannot be
+    const sizes = list.map(Math.abs).sort((a, b) => a - b);
+    const alike = !names || most < 20 * sizes[sizes.length >> 1]! || list.length < 4;
     return h(
       "div",
       { class: "numbers", role: "img", "aria-label": `${name}: ${list.map((v, i) => `${names?.[i] ?? i} ${short(v)}`).slice(0, 12).join(", ")}` },
       list.map((v, i) =>
         h("div", { class: "number" },
           h("span", { class: "name", title: names?.[i] ?? String(i) }, names?.[i] ?? i),
-          h("span", { class: "bar" }, h("i", { style: { left: `${(100 * (Math.min(v, 0) - low)) / wide}%`, width: `${(100 * Math.abs(v)) / wide}%` } })),
+          h("span", { class: "bar" }, alike && h("i", { style: { left: `${(100 * (Math.min(v, 0) - low)) / wide}%`, width: `${(100 * Math.abs(v)) / wide}%` } })),
           h("span", { class: "value" }, short(v)),
         ), // prettier-ignore
       ),

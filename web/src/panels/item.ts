@@ -36,7 +36,7 @@ export function itemPanel(app: App): HTMLElement {
       }
     }
     const made = answer?.reconstruction ?? (decoded ? await decoded.catch(() => null) : null);
-    const input = answer?.input ?? (index >= 0 ? await thumbnail(app, index) : null);
+    const input = answer?.input ?? (index >= 0 ? ((await thumbnail(app, index)) ?? (await fromColours(app, index))) : null);
     if (mine !== run) return;
     app.python(answer?.python);
     const title = index >= 0 ? app.titleOf(index) : hand!.title;
@@ -53,7 +53,7 @@ export function itemPanel(app: App): HTMLElement {
       h("div", { class: input?.kind === "image" || made?.kind === "image" ? "figures" : "figures wide" }, figures),
       h("div", { class: "row" }, index >= 0 && ["A", "B", "C"].map((name, slot) =>
         button(`to ${name}`, () => app.put(slot, index), { title: `Put this item into slot ${name} (key ${name.toLowerCase()})` })),
-        button("save PNG", () => void savePicture(app, title, input, made)),
+        app.opened.item.kind === "image" && button("save PNG", () => void savePicture(app, title, input, made)),
         button("save CSV", () => saveNumbers(app, title, index, code, made)),
       ),
       answer?.contributions && contributions(app, answer),
@@ -104,6 +104,26 @@ async function thumbnail(app: App, index: number): Promise<View | null> {
   return { kind: "image", pixels };
 }
 
+/** The input of a row where there is no server to ask: its columns are colours of the map. */
+async function fromColours(app: App, index: number): Promise<View | null> {
+  const item = app.opened.item;
+  if (item.kind !== "table" && item.kind !== "vector") return null;
+  const columns = app.opened.colours.filter((c) => c.name.startsWith("column-"));
+  if (!columns.length) return null;
+  const cells: [string, string][] = [];
+  const numbers: number[] = [];
+  for (const column of columns) {
+    const { values } = await app.values(column.name);
+    const v = values[index]!;
+    numbers.push(v);
+    const days = column.unit === "days since 1970";
+    const text = column.kind === "category" ? (column.levels?.[v] ?? "") : Number.isNaN(v) ? "" : String(Number(v.toPrecision(6)));
+    cells.push([column.title, days && text ? new Date(v * 86_400_000).toISOString().slice(0, 10) : text]);
+  }
+  if (item.kind === "table") return { kind: "row", cells };
+  return numbers.length === item.size ? { kind: "numbers", values: numbers } : null;
+}
+
 function codeBars(app: App, code: Float32Array): HTMLElement {
   const names = [...app.opened.latents].sort((a, b) => a.index - b.index).map((l) => l.title);
   return h("section", null, h("h3", null, "Code ", h("small", null, `${code.length} latents`)), numbers(code, code.length <= 10 ? names : null, 340, "code", code.length <= 10 ? 10 : 0));
@@ -148,10 +168,7 @@ function contributions(app: App, answer: ItemAnswer): HTMLElement {
 
 async function savePicture(app: App, title: string, input: View | null, made: View | null): Promise<void> {
   const item = app.opened.item;
-  if (item.kind !== "image") {
-    app.say("these items are no pictures: save CSV keeps their numbers");
-    return;
-  }
+  if (item.kind !== "image") return;
   const views = [input, made].filter((v): v is View => !!v);
   const zoom = Math.max(1, Math.floor(256 / Math.max(item.width, item.height)));
   const canvas = h("canvas", { width: views.length * item.width * zoom, height: item.height * zoom });
