@@ -27,7 +27,8 @@ PART = 4096  # items that are decoded together
 SOME = 2000  # items, spread evenly, of which latents and baselines are measured
 OFF = 1.0  # percentile of the items' own density, below which a place is off the map of the data
 ENDS = (1.0, 99.0)  # percentiles of a latent between which it is moved
-MOST_COLOURS = 64  # columns by which items can be coloured
+MOST_COLOURS = 64  # columns by which items can be coloured,
+MOST_COLOURED = 2**25  # and numbers of all these columns: 128 MiB
 MOST_LEVELS = 1000  # of a colour; all others are one more
 MISSING = 65535
 MOST_DENSITY = 2**22  # numbers of a prior that the page is given
@@ -111,9 +112,10 @@ def gather(
     if scores is not None:
         colours.append(scores)
     columns = _columns(form, stored, X)
-    colours += columns[:MOST_COLOURS]
-    if len(columns) > MOST_COLOURS:
-        summary.append(f"of {len(columns)} columns the first {MOST_COLOURS} can be colours")
+    most = max(min(MOST_COLOURS, MOST_COLOURED // n), 1)
+    colours += columns[:most]
+    if len(columns) > most:
+        summary.append(f"the first {most} columns can be colours")
     laid = thumbnails_of(form, n)
     if laid is not None:
         said("drawing small pictures")
