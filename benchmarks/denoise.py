@@ -30,6 +30,11 @@ PICTURE = Path(__file__).parents[1] / "docs" / "images" / "denoise.png"
 
 
 def run(seeds: int = 1, budget: str | None = None) -> None:
+    pictures(seeds)
+    digits(max(seeds, 3), budget or MINUTES)
+
+
+def pictures(seeds: int) -> None:
     data = os.environ.get("ISTHMUS_DATA")
     if data is None or not (Path(data) / "images" / "cbsd68").is_dir():
         raise SystemExit("this part needs ISTHMUS_DATA, a folder with images/cbsd68 and images/bsds500_train_crops")
@@ -52,7 +57,6 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
                 "The model of the table of denoising. Pictures are cut to sides that the factor divides; coarse ones "
                 f"are rounded to 8 bits. Mean PSNR of the first {FEW} pictures (least and most of them).",
                 finer)  # fmt: skip
-    digits(max(seeds, 3), budget or MINUTES)
 
 
 def grey(paths: list[Path]) -> list[np.ndarray]:

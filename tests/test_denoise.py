@@ -131,7 +131,23 @@ def test_the_weights_of_tiles_add_up_to_one(h: int, w: int, down: int, right: in
     tiles = tiling.cut(x)
     assert tiles.shape == (tiling.count, 2, h, w)
     torch.testing.assert_close(tiling.merge(tiles), x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(tiling.through(x, lambda some: 2 * some), 2 * x, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(tiling.merge(torch.ones_like(tiles)), torch.ones_like(x), rtol=1e-12, atol=1e-12)
+
+
+def test_few_tiles_in_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, tiling = torch.randn(3, 20, 17, generator=torch.Generator().manual_seed(0)), Tiling((20, 17), (6, 5), 2)
+    expected = tiling.merge(tiling.cut(x).square())
+    sizes: list[int] = []
+
+    def squared(tiles: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(tiles))
+        return tiles.square()
+
+    monkeypatch.setattr("isthmus.verbs.tiles.MOST", 1500)
+    torch.testing.assert_close(tiling.through(x, squared), expected)
+    assert sum(sizes) == tiling.count
+    assert len(sizes) > 3
 
 
 def test_a_picture_of_the_size_of_a_tile_is_denoised_plainly(digits: tuple[np.ndarray, ...]) -> None:

@@ -132,14 +132,18 @@ def denoised(
         elif level > 0:
             tiling = Tiling(tuple(item.shape[1:]), tile[1:], stride or max(min(tile[1:]) // 4, 1))
             for weight in weights:  # noise that is left in x is thought of as that much smaller
-                guess = guess_at(level / math.sqrt(weight))
-                told = tiling.merge(guess(tiling.cut(result[place]).flatten(1)).unflatten(1, tile))
+                told = tiling.through(result[place], _of_tiles(guess_at(level / math.sqrt(weight)), tile))
                 result[place] = told if len(weights) == 1 else (item + weight * told) / (1 + weight)
     for level, places in alike.items():
         rows = guess_at(level)(torch.stack([items[place] for place in places]).flatten(1)).unflatten(1, tile)
         for place, row in zip(places, rows, strict=True):
             result[place] = row
     return result
+
+
+def _of_tiles(guess: Guess, tile: tuple[int, ...]) -> Guess:
+    """A guess for tiles (n, c, T...) that are not flattened."""
+    return lambda tiles: guess(tiles.flatten(1)).unflatten(1, tile)
 
 
 def noise_level(model: Any, X: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ Letters: c channels; S... the sides of what is cut, T... those of a tile, one or
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 
 __all__ = ["Tiling"]
+
+MOST = 2**24  # elements of tiles that are held at once: 64 MiB
 
 
 class Tiling:
@@ -37,25 +40,48 @@ class Tiling:
 
     def cut(self, x: Tensor) -> Tensor:
         """(c, S...) to tiles (count, c, T...)."""
-        for axis, (starts, side) in enumerate(zip(self.starts, self.tile, strict=True)):
-            x = x.unfold(axis + 1, side, 1).index_select(axis + 1, starts)
-        n = len(self.tile)
-        return x.movedim(0, n).reshape(self.count, x.shape[0], *self.tile)
+        return self._cut(x, self.starts)
 
     def merge(self, tiles: Tensor) -> Tensor:
         """Tiles (count, c, T...) to (c, S...): at each place the weighted mean of the tiles that cover it."""
         if self.count == 1:
             return tiles[0]
-        grid = tiles.unflatten(0, tuple(len(starts) for starts in self.starts))
+        total = torch.zeros(tiles.shape[1], *self.sides, dtype=tiles.dtype)
+        self._add(total, tiles, self.starts)
+        return self._divided(total)
+
+    def through(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """``merge(function(cut(x)))`` for a function of each tile alone, with no more than some tiles in memory."""
+        if self.count == 1:
+            return function(x[None])[0]
+        total = torch.zeros_like(x)
+        across = self.count // len(self.starts[0]) * math.prod(self.tile) * len(x)
+        for first in self.starts[0].split(max(MOST // across, 1)):
+            starts = [first, *self.starts[1:]]
+            self._add(total, function(self._cut(x, starts)), starts)
+        return self._divided(total)
+
+    def _cut(self, x: Tensor, all_starts: list[Tensor]) -> Tensor:
+        for axis, (starts, side) in enumerate(zip(all_starts, self.tile, strict=True)):
+            x = x.unfold(axis + 1, side, 1).index_select(axis + 1, starts)
+        n = len(self.tile)
+        return x.movedim(0, n).flatten(0, n - 1)
+
+    def _add(self, total: Tensor, tiles: Tensor, all_starts: list[Tensor]) -> None:
+        """Tiles that start there, weighed, onto the sum."""
+        grid = tiles.unflatten(0, tuple(len(starts) for starts in all_starts))
         grid = grid.movedim(len(self.tile), 0).flatten(-len(self.tile)).contiguous()  # (c, G..., places of a tile)
-        total = torch.zeros(grid.shape[0], *self.sides, dtype=tiles.dtype)
         places = product(*(range(side) for side in self.tile))
         for number, place in enumerate(places):  # of one place in all tiles no two fall together
             weight = math.prod(float(window[at]) for window, at in zip(self.windows, place, strict=True))
-            into = _crossed([starts + at for starts, at in zip(self.starts, place, strict=True)])
-            total[into] += weight * grid[..., number]
+            total[_crossed([starts + at for starts, at in zip(all_starts, place, strict=True)])] += (
+                weight * grid[..., number]
+            )
+
+    def _divided(self, total: Tensor) -> Tensor:
+        """The sum by that of the weights, which is a product of one for each side."""
         for axis, (starts, window) in enumerate(zip(self.starts, self.windows, strict=True)):
-            weights = torch.zeros(self.sides[axis], dtype=tiles.dtype)
+            weights = torch.zeros(self.sides[axis], dtype=total.dtype)
             for at, weight in enumerate(window.tolist()):
                 weights[starts + at] += weight
             total /= weights.reshape(-1, *[1] * (len(self.sides) - 1 - axis))
