@@ -135,6 +135,14 @@ def test_the_weights_of_tiles_add_up_to_one(h: int, w: int, down: int, right: in
     torch.testing.assert_close(tiling.merge(torch.ones_like(tiles)), torch.ones_like(x), rtol=1e-12, atol=1e-12)
 
 
+def test_one_tile_passes_smoothly_into_the_next() -> None:
+    between = Tiling((12,), (8,), 4).merge(torch.tensor([[[0.0] * 8], [[1.0] * 8]]))[0]
+    assert between[:4].max() == 0
+    assert between[8:].min() == 1
+    assert 0 < between[4] < 0.25
+    assert (between[4:9].diff() > 0).all()
+
+
 def test_few_tiles_in_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x, tiling = torch.randn(3, 20, 17, generator=torch.Generator().manual_seed(0)), Tiling((20, 17), (6, 5), 2)
     expected = tiling.merge(tiling.cut(x).square())
