@@ -306,6 +306,12 @@ def test_items_come_back_in_the_form_in_which_they_were_given(digits: tuple[np.n
         (lambda X: {"noise": "much"}, SettingError, "noise='much'"),
         (lambda X: {"noise": 300}, SettingError, r"more than there is from black to white: .* in \[0, 255\]"),
         (lambda X: {"X": X / 255}, DataError, r"run from .* learned pixels in \[0, 255\]: bring them .* X \* 255"),
+        (
+            lambda X: {"X": np.full((2, 9, 9), 300)},
+            DataError,
+            "run from 300 to 300, .* or fit a model to such pictures",
+        ),
+        (lambda X: {"stride": 9}, SettingError, "stride=9: expected at most 8, the side of a tile"),
         (lambda X: {"X": X[:, :6]}, DataError, "item 0 is of 6 x 8, smaller than the 8 x 8 that the model learned"),
         (lambda X: {"X": [X[0], X[1, :7]]}, DataError, "item 1 is of 7 x 8"),
         (lambda X: {"X": X[0]}, FormatError, r"if it is one image, give X\[None\]"),
@@ -338,7 +344,7 @@ def test_hints_on_the_unit_of_noise(digits: tuple[np.ndarray, ...]) -> None:
     unit = im.PCA(8).fit(digits[0] / 255)
     with pytest.raises(SettingError, match=r"noise=25 is more than .* 25 of 255 levels would be 0\.098 there"):
         im.denoise(unit, digits[2] / 255, 25)
-    with pytest.raises(DataError, match="bring them to that range, such as X / 255"):
+    with pytest.raises(DataError, match="bring them to that range first, X / 255"):
         im.denoise(unit, digits[2], 0.1)
     np.testing.assert_allclose(
         255 * im.denoise(unit, digits[2] / 255, NOISE / 255), im.denoise(model, digits[2], NOISE), atol=0.01
@@ -431,6 +437,8 @@ def test_a_large_picture_made_finer(photo: np.ndarray, patches: np.ndarray) -> N
         ({"factor": 2.5}, SettingError, r"factor=2\.5"),
         ({"factor": 4, "noise": -1}, SettingError, "noise=-1"),
         ({"factor": 4, "rounds": 0}, SettingError, "rounds=0"),
+        ({"factor": 4, "stride": 9}, SettingError, "stride=9"),
+        ({"factor": 4, "prior": "mixture"}, SettingError, "expected a fitted Prior"),
     ],
 )
 def test_what_is_wrong_with_a_factor_is_said(

@@ -97,11 +97,15 @@ def denoise(
     way = _way(model, how, prior)
     _require_whole(stride=stride, rounds=rounds, steps=steps)
     scenes = scenes_of(model, X, "denoise")
+    require_stride(model, stride)
     tile = model.format_.spec.shape
     _require_large(scenes.items, tile)
     if noise is not None:
-        noise = _checked_noise(model, noise)
+        noise = checked_noise(model, noise)
     unit = unit_of(model)
+    learned = model._corrupted_by
+    if noise is None and way == "reconstruction" and learned is not None and model.format_.spec.kind == "vector":
+        noise = learned[1] * float(unit.mean())  # which nothing but the model can tell of a vector
     levels = [_estimated(model, item, unit) if noise is None else noise for item in scenes.items]
     if way == "reconstruction":
         _compare_with_learned(model, levels, unit)
@@ -169,10 +173,7 @@ def _way(model: Any, how: str | None, prior: Prior | None) -> str:
     if how is not None and how not in HOW:
         raise SettingError(f"how={how!r}: expected one of {', '.join(map(repr, HOW))}, or None")
     require_able(model, "denoise", prior=False)
-    if prior is not None and not (isinstance(prior, Prior) and hasattr(prior, "latent_dim_")):
-        raise SettingError(f"prior={prior!r}: expected a fitted Prior; fit one to the codes of clean items")
-    if prior is not None and prior.latent_dim_ != model.latent_dim_:
-        raise SettingError(f"prior= is of {prior.latent_dim_} coordinates; the model's codes have {model.latent_dim_}")
+    require_prior(model, prior)
     way = how or ("projection" if model._corrupted_by is None else "reconstruction")
     if way == "projection" and prior is None and getattr(model, "prior_", None) is None:
         raise NotSupported(
@@ -182,13 +183,28 @@ def _way(model: Any, how: str | None, prior: Prior | None) -> str:
     return way
 
 
+def require_prior(model: Any, prior: Any) -> None:
+    """SettingError for a given prior that is none, or not of this model's codes."""
+    if prior is not None and not (isinstance(prior, Prior) and hasattr(prior, "latent_dim_")):
+        raise SettingError(f"prior={prior!r}: expected a fitted Prior; fit one to the codes of clean items")
+    if prior is not None and prior.latent_dim_ != model.latent_dim_:
+        raise SettingError(f"prior= is of {prior.latent_dim_} coordinates; the model's codes have {model.latent_dim_}")
+
+
+def require_stride(model: Any, stride: int | None) -> None:
+    """SettingError for tiles so far apart that something lies between them."""
+    side = min(model.format_.spec.shape[1:], default=1)
+    if stride is not None and stride > side and model.format_.spec.kind != "vector":
+        raise SettingError(f"stride={stride}: expected at most {side}, the side of a tile, or tiles leave gaps")
+
+
 def _require_whole(**settings: int | None) -> None:
     for name, value in settings.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1):
             raise SettingError(f"{name}={value!r}: expected a whole number from 1")
 
 
-def _checked_noise(model: Any, noise: Any) -> float:
+def checked_noise(model: Any, noise: Any) -> float:
     """SettingError for what is no deviation, or one of another unit."""
     if isinstance(noise, bool) or not isinstance(noise, (Real, np.number)) or not 0 <= float(noise) < math.inf:
         raise SettingError(f"noise={noise!r}: expected a standard deviation from 0, in the unit of the items")

@@ -27,6 +27,7 @@ from isthmus.formats.series import SeriesFormat
 __all__ = ["Scenes", "scenes_of"]
 
 LIKELY_UNIT = (-2.0, 3.0)  # what noisy pixels in [0, 1] lie in
+FAR = 10.0  # times the range from black to white, which no noise worth taking away goes beyond
 
 
 class Scenes(NamedTuple):
@@ -130,17 +131,7 @@ def _array(form: ImageFormat, X: Any, place: int | None = None) -> Scenes:
     images = array[:, None] if layout == "none" else array.transpose(0, 3, 1, 2) if layout == "last" else array
     if array.dtype.kind == "f":
         _require_finite(images, place)
-        least, most = float(images.min()), float(images.max())
-        if form.high_ - form.low_ >= 255 and LIKELY_UNIT[0] <= least and most <= LIKELY_UNIT[1]:
-            raise DataError(
-                f"the pixels of these {called} run from {least:.3g} to {most:.3g}, but the model learned pixels in "
-                f"[{form.low_:g}, {form.high_:g}]: bring them to that range, X * {form.high_:g}"
-            )
-        if form.high_ - form.low_ <= 1 and most - least > 20 * (form.high_ - form.low_):
-            raise DataError(
-                f"the pixels of these {called} run from {least:.3g} to {most:.3g}, but the model learned pixels in "
-                f"[{form.low_:g}, {form.high_:g}]: bring them to that range, such as X / 255"
-            )
+    _require_range(form, float(images.min()), float(images.max()), array.dtype.kind == "f", place)
     wide = torch.from_numpy(images.astype(np.float64))
     scaled = ((wide - form.low_) / (form.high_ - form.low_)).float()
 
@@ -164,6 +155,20 @@ def _layout(array: np.ndarray, channels: int, container: str, called: str) -> st
     raise FormatError(
         f"{called} of shape {array.shape} given; this model learned pictures of {channels} "
         f"{'channel' if channels == 1 else 'channels'}, {wanted}{one}"
+    )
+
+
+def _require_range(form: ImageFormat, least: float, most: float, floats: bool, place: int | None) -> None:
+    """DataError for pixels of another unit. Floats may lie beyond black and white, as far as noise takes them."""
+    low, high, reach = form.low_, form.high_, form.high_ - form.low_
+    room = FAR * reach if floats else 0.0
+    narrow = floats and reach >= 255 and least < most and LIKELY_UNIT[0] <= least and most <= LIKELY_UNIT[1]
+    if low - room <= least and most <= high + room and not narrow:
+        return
+    mend = f"X * {high:g}" if narrow else "X / 255" if reach <= 1 else "or fit a model to such pictures"
+    raise DataError(
+        f"the pixels{'' if place is None else f' of item {place}'} run from {least:.6g} to {most:.6g}, but the model "
+        f"learned pixels in [{low:g}, {high:g}]: bring them to that range first, {mend}"
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from isthmus.errors import DataError, NotSupported, SettingError
 from isthmus.priors import Prior
-from isthmus.verbs.denoise import denoised, unit_of
+from isthmus.verbs.denoise import checked_noise, denoised, require_prior, require_stride, unit_of
 from isthmus.verbs.generate import require_able
 from isthmus.verbs.posterior import STEPS, Guess, guesser
 from isthmus.verbs.scenes import scenes_of
@@ -82,8 +82,9 @@ def superresolve(
         least = 2 if name == "factor" else 1
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
             raise SettingError(f"{name}={value!r}: expected a whole number from {least} to {most}")
-    if isinstance(noise, bool) or not isinstance(noise, (int, float, np.number)) or not 0 <= float(noise) < math.inf:
-        raise SettingError(f"noise={noise!r}: expected a standard deviation from 0, in the unit of the items")
+    require_prior(model, prior)
+    require_stride(model, stride)
+    noise = checked_noise(model, noise)
     scenes = scenes_of(model, X, "superresolve")
     tile = form.spec.shape
     for place, item in enumerate(scenes.items):
@@ -95,7 +96,7 @@ def superresolve(
                 "another factor, or a model of smaller ones"
             )
     own = prior or model.prior_
-    deviation = float(noise) / float(unit_of(model).mean())
+    deviation = noise / float(unit_of(model).mean())
     made: dict[float, Guess] = {}
 
     def guess_at(level: float) -> Guess:
