@@ -19,7 +19,7 @@ import isthmus as im
 FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--use-gl=angle",
          "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # fmt: skip
 IMAGES = Path(__file__).parent / "images"
-COLOURS = 160  # of a picture's palette: text stays sharp, and files stay small
+COLOURS = 256  # of a picture's palette: text stays sharp, and files stay small
 
 # name, width, height, scheme, what is done first, where the pointer rests
 SHOTS = [
@@ -36,7 +36,7 @@ def pictures(browser: Any, page_file: Path) -> None:
     for name, width, height, scheme, first, pointer in SHOTS:
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         page.goto(page_file.as_uri())
-        page.evaluate("isthmus.ready.then(() => 0)")
+        page.evaluate("isthmus.ready.then(() => isthmus.app.showMap(isthmus.opened.maps.at(-1)))")
         page.evaluate(f"() => {{ {first} }}")
         page.wait_for_timeout(2500)
         if pointer:
@@ -44,7 +44,7 @@ def pictures(browser: Any, page_file: Path) -> None:
             page.wait_for_timeout(500)
         shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         path = IMAGES / f"explorer-{name}.png"
-        shot.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        shot.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
         page.close()
 
 

@@ -1,7 +1,7 @@
 // The map on the page: moving, zooming, pointing, the lasso, by pointer and by keys; points below, drawings over them.
 
 import type { App } from "../app";
-import { dark, h, sharp, token } from "../dom";
+import { dark, h, quiet, sharp, token } from "../dom";
 import { Camera } from "./camera";
 import { type Over, type Pictures, drawOver, middles } from "./overlay";
 import { CanvasPoints, GlPoints, type Points } from "./points";
@@ -287,6 +287,7 @@ export class MapView {
       this.reveal(...this.over.cross);
       this.ask();
       this.onpoint(this.pointedAt(...this.camera.toScreen(...this.over.cross)));
+      this.tell();
     } else if (event.key === "Enter" && this.over.cross) {
       event.preventDefault();
       this.onpick(this.pointedAt(...this.camera.toScreen(...this.over.cross), 40));
@@ -294,6 +295,13 @@ export class MapView {
     else if (event.key === "-") this.zoom(1 / 1.4);
     else if (event.key === "0") this.fit();
   }
+
+  /** For those who do not see the cross: what it is near, once it rests. */
+  private readonly tell = quiet(500, () => {
+    if (!this.over.cross) return;
+    const { item } = this.pointedAt(...this.camera.toScreen(...this.over.cross), 40);
+    this.app.say(item < 0 ? "cross at an empty place" : `cross near ${this.app.titleOf(item)}, ${this.app.colouring?.info.title ?? ""} ${this.app.valueOf(item)}`);
+  });
 
   // ---- files -----------------------------------------------------------------------------------------------------
 

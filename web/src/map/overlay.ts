@@ -1,6 +1,7 @@
 // What lies over the points: names of kinds, pictures of items when one is close, rings, paths, the lasso.
 
 import type { App } from "../app";
+import { YOURS } from "../app";
 import type { Camera } from "./camera";
 import { dark, token } from "../dom";
 
@@ -24,7 +25,8 @@ export function drawOver(to: CanvasRenderingContext2D, app: App, camera: Camera,
   to.clearRect(0, 0, camera.width, camera.height);
   const colours: Ink = { ink: token("--ink"), ground: token("--map"), accent: token("--accent") };
   pictures(to, app, camera, over, colours);
-  if (over.names) kinds(to, app, camera, colours);
+  // labels of one's own stand at their items: no second time in the middle
+  if (over.names && app.colouring?.info.name !== YOURS) kinds(to, app, camera, colours);
   path(to, app, camera, colours);
   rings(to, app, camera, colours);
   if (over.lasso.length > 2) lasso(to, camera, over.lasso, colours);
