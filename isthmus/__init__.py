@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from isthmus.models.autoencoder import Autoencoder
     from isthmus.models.pca import PCA
     from isthmus.models.vae import VAE
+    from isthmus.verbs.anomalies import anomaly_scores, contributions, detect
     from isthmus.verbs.arithmetic import analogy, arithmetic, average, concept, drags, nearest, templates
     from isthmus.verbs.clusters import clusters
     from isthmus.verbs.compare_codes import compare_codes
     from isthmus.verbs.denoise import denoise
+    from isthmus.verbs.detector import AnomalyDetector
     from isthmus.verbs.disentanglement import disentanglement
     from isthmus.verbs.generate import augment, interpolate, sample
     from isthmus.verbs.generation import generation_report
@@ -45,12 +47,15 @@ if TYPE_CHECKING:
 
     __version__: str
 
+
 __all__ = [
     "PCA",
     "VAE",
+    "AnomalyDetector",
     "Autoencoder",
     "__version__",
     "analogy",
+    "anomaly_scores",
     "arithmetic",
     "augment",
     "average",
@@ -58,9 +63,11 @@ __all__ = [
     "compare",
     "compare_codes",
     "concept",
+    "contributions",
     "datasets",
     "decoded_grid",
     "denoise",
+    "detect",
     "disentanglement",
     "drags",
     "errors",
@@ -96,6 +103,10 @@ _HOMES = {
     "analogy": "isthmus.verbs.arithmetic",
     "arithmetic": "isthmus.verbs.arithmetic",
     "augment": "isthmus.verbs.generate",
+    "AnomalyDetector": "isthmus.verbs.detector",
+    "anomaly_scores": "isthmus.verbs.anomalies",
+    "contributions": "isthmus.verbs.anomalies",
+    "detect": "isthmus.verbs.anomalies",
     "clusters": "isthmus.verbs.clusters",
     "average": "isthmus.verbs.arithmetic",
     "compare": "isthmus.evaluate",

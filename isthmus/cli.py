@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from isthmus.commands.anomalies import anomalies
 from isthmus.commands.arithmetic import arithmetic
 from isthmus.commands.clusters import clusters
 from isthmus.commands.compare_codes import compare_codes
@@ -433,6 +434,7 @@ def demo(folder: str, seed: int) -> None:
 
 
 for command in (  # each in a file of its own
+    anomalies,
     arithmetic,
     augment,
     compare_codes,

@@ -98,6 +98,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     assert not [command for command in COMMANDS if f"`isthmus {command}" not in text]
     assert [*COMMANDS] == [
+        "anomalies",
         "arithmetic",
         "augment",
         "clusters",

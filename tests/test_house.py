@@ -22,11 +22,13 @@ TEXTS += sorted((ROOT / "docs").rglob("*.md"))
 HEAVY = {"PIL", "matplotlib", "numpy", "pooch", "pyarrow", "rich", "safetensors", "scipy", "sklearn", "torch"}
 
 PUBLIC = [
+    "AnomalyDetector",
     "Autoencoder",
     "PCA",
     "VAE",
     "__version__",
     "analogy",
+    "anomaly_scores",
     "arithmetic",
     "augment",
     "average",
@@ -34,9 +36,11 @@ PUBLIC = [
     "compare",
     "compare_codes",
     "concept",
+    "contributions",
     "datasets",
     "decoded_grid",
     "denoise",
+    "detect",
     "disentanglement",
     "drags",
     "errors",

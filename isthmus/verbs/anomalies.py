@@ -5,7 +5,8 @@ normal items, the reference, there are also the measures of ``isthmus.verbs.loca
 out are the whole item, so neighbours are sought among the items themselves.
 
 The combined score is the mean of what the measures are worth, each as -log of the share of normal items that measure
-as much: one unit for all, the nat, without labels and weights (averages: Aggarwal & Sathe 2015).
+as much: one unit for all, the nat, without labels and weights (averages: Aggarwal & Sathe 2015). The two parts of the
+embedding, reconstruction and prior, count as one measure, their mean.
 
 Shapes: n items; D... the axes of an item; F numbers of its linear view; L measures.
 """
@@ -30,6 +31,7 @@ __all__ = ["Detection", "Reference", "anomaly_scores", "contributions", "detect"
 SCORES = ("combined", "reconstruction", "prior", "neighbours")
 ABLE = "PCA, Autoencoder and VAE have one"
 REFERENCES = 4096  # normal items that distances are taken to; more change the nearest by the root of degree F only
+FARTHEST = 1e38  # nats of an element that float32 cannot hold
 WIDE = 2048  # numbers of an item, beyond which neighbours are sought among codes: 64 MiB of references
 
 
@@ -53,7 +55,9 @@ class Reference:
 
     Attributes
     ----------
-    model, count_ : the embedding, and how many items are compared with
+    model : the embedding
+    count_ : int, how many items are compared with
+    scores_ : (m,) float64, the combined scores of at most 4,096 of the items, each compared with the others
     """
 
     def __init__(self, model: Any, X: Any, *, seed: int = 0) -> None:
@@ -82,6 +86,7 @@ class Reference:
         self._near = LocalOutliers((rows - self._shift) / self._scale, _groups(model, rows.shape[1]), seed)
         measured = _by_block(self._measured, stored[torch.from_numpy(chosen)])
         self._rising = np.sort(measured, axis=0)  # (m, L), each in order
+        self.scores_ = self._worth(measured, "combined")
 
     def _measured(self, stored: Any) -> np.ndarray:
         """(BLOCK, L) measures: reconstruction, prior, and those of the neighbours."""
@@ -90,14 +95,15 @@ class Reference:
 
     def _scores(self, stored: Any, score: str) -> np.ndarray:
         """(n,) float64, see ``anomaly_scores``."""
-        first, last = {"combined": (0, None), "neighbours": (2, None)}[score]
+        return _by_block(lambda block: self._worth(self._measured(block), score), stored)
 
-        def of_block(block: Any) -> np.ndarray:
-            measured = self._measured(block)
-            worth = [surprise(self._rising[:, j], measured[:, j]) for j in range(measured.shape[1])]
-            return np.asarray(np.mean(worth[first:last], axis=0))
-
-        return _by_block(of_block, stored)
+    def _worth(self, measured: np.ndarray, score: str) -> np.ndarray:
+        """(n,) mean surprise, nats, of measures (n, L)."""
+        worth = [surprise(self._rising[:, j], measured[:, j]) for j in range(measured.shape[1])]
+        near = np.sum(worth[2:], axis=0)
+        if score == "neighbours":
+            return np.asarray(near / len(worth[2:]))
+        return np.asarray((near + (worth[0] + worth[1]) / 2) / (len(worth) - 1))
 
 
 def _by_block(function: Callable[[Any], np.ndarray], stored: Any) -> np.ndarray:
@@ -185,8 +191,8 @@ def contributions(model: Any, X: Any) -> np.ndarray:
     Returns
     -------
     (n, D...) float64 in nats, -log p of each element given the item's code: vectors (n, d), pictures (n, c, h, w),
-    series (n, c, t); they sum to ``anomaly_scores(model, X, "reconstruction")``. Of tables (n, columns), in the order of
-    ``model.format_.columns``, 0 where a cell is empty
+    series (n, c, t); they sum to ``anomaly_scores(model, X, "reconstruction")``. Of tables (n, columns), in the order
+    of ``model.format_.columns``, 0 where a cell is empty
 
     Raises
     ------
@@ -250,12 +256,12 @@ def detect(
         reference = Reference(model, reference)  # once, for both
     if calibration is not None:
         normal = anomaly_scores(model, calibration, score, reference=reference)
-    elif hasattr(model, "reference_") and score == "combined":
+    elif getattr(model, "held_out_count_", 0) and score == "combined":
         normal = model.calibration_
     else:
         raise SettingError(
-            "calibration= is needed: normal items that the model has not learned from. An AnomalyDetector keeps some "
-            "by itself, for score='combined'"
+            "calibration= is needed: normal items that the model has not learned from. An "
+            "AnomalyDetector(held_out=0.2) keeps some by itself, for score='combined'"
         )
     require_enough(len(normal), fdr)
     scores = anomaly_scores(model, X, score, reference=reference)
@@ -301,8 +307,8 @@ def _parts(model: Any, stored: Any, wanted: tuple[str, ...]) -> np.ndarray:
 def _nats(model: Any, stored: Tensor) -> Tensor:
     """One block: -log p of each element given the item's own code, (B, D...) float64; 0 in a hole."""
     x = model.format_.scale(stored)
-    nats = model.likelihood_.nll(model._decode(model._encode(x)).double(), x.double())
-    return torch.nan_to_num(nats, nan=0.0, posinf=torch.finfo(torch.float64).max)
+    nats = model.likelihood_.nll(model._decode(model._encode(x)), x).double()
+    return torch.nan_to_num(nats, nan=0.0, posinf=FARTHEST)
 
 
 def _by_column(model: Any, elements: np.ndarray) -> np.ndarray:

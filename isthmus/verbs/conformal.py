@@ -20,7 +20,7 @@ from isthmus.errors import DataError, SettingError
 __all__ = ["discoveries", "p_values", "require_enough", "require_share", "surprise"]
 
 HALF = 0.5  # p-values above it are taken for those of normal items, to see how many there are
-TAIL = 0.1  # share of the calibration from which the tail beyond all of it is read
+TAIL = 0.1  # share of normal items by which the scale of the tail is read
 
 
 def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -30,13 +30,14 @@ def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return (1 + beyond) / (len(rising) + 1)
 
 
-def discoveries(p: np.ndarray, fdr: float) -> np.ndarray:
+def discoveries(p: np.ndarray, fdr: float, share: float | None = None) -> np.ndarray:
     """(q,) bool: the list of Benjamini and Hochberg at the level ``fdr`` over the estimated share of normal items.
 
-    That share is the number of p-values above a half, and one, over half of their number; at most 1.
+    None: that share is the number of p-values above a half, and one, over half of their number; at most 1. With
+    ``share=1`` it is their procedure of 1995.
     """
     ordered = np.sort(p)
-    normal = min((1 + np.count_nonzero(p > HALF)) / (len(p) * (1 - HALF)), 1.0)
+    normal = min((1 + np.count_nonzero(p > HALF)) / (len(p) * (1 - HALF)), 1.0) if share is None else share
     allowed = np.flatnonzero(ordered <= fdr * np.arange(1, len(p) + 1) / (len(p) * normal))
     # p-values stop at 1 / (m + 1), so a small estimated share could otherwise list items of any p
     return p <= min(ordered[allowed[-1]], HALF) if len(allowed) else np.zeros(len(p), bool)
@@ -45,18 +46,16 @@ def discoveries(p: np.ndarray, fdr: float) -> np.ndarray:
 def surprise(rising: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """-log of the share of normal items that measure as much, nats (q,); ``rising`` (m,) are theirs in order.
 
-    Beyond the upper tenth the tail is taken for exponential (that of most light tails, Pickands 1975 with shape 0), so
-    that what lies outside of all that was seen is still told apart.
+    Beyond the largest it goes on as for a Pareto tail, log(m + 1) + log(1 + excess / s), so that what lies outside of
+    all that was seen is still told apart and no measure outweighs the others; s is by how much the upper tenth exceeds
+    its beginning, in the mean.
     """
     m = len(rising)
     inside = -np.log((1 + m - np.searchsorted(rising, measured, side="left")) / (m + 1))
-    start = rising[int((1 - TAIL) * m)]
-    above = rising[rising > start] - start
-    if not len(above):  # no two values above it: then the whole spread has to do
-        above = np.array([max(rising[-1] - rising.mean(), abs(start), 1.0) if len(rising) == 1 else np.ptp(rising) or
-                          max(abs(start), 1.0)])  # fmt: skip
-    begun = math.log((m + 1) / (1 + np.count_nonzero(rising > start)))
-    return np.where(measured > start, begun + (measured - start) / above.mean(), inside)
+    start, most = rising[int((1 - TAIL) * m)], rising[-1]
+    above = float((rising[rising > start] - start).mean()) if most > start else float(np.ptp(rising))
+    above = above or max(abs(float(most)), 1.0)  # all of one value: what differs is measured by its size
+    return inside + np.log1p(np.maximum(measured - most, 0.0) / above)
 
 
 def require_share(**given: Any) -> None:

@@ -28,28 +28,30 @@ PIECE = 4096  # items made float at a time
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Finds what is unlike the items that it learned from: no labels, no share of anomalies to guess.
 
-    ``fit`` learns an embedding and what is usual (``isthmus.verbs.anomalies``), and holds items out, by which scores
-    become p-values: see ``isthmus.detect`` for a list with a known share of false alarms. Works with everything that
-    embeddings take: numbers, pictures, series, tables with holes.
+    ``fit`` learns an embedding and what is usual (``isthmus.verbs.anomalies``). Where scores shall become p-values, see
+    ``isthmus.detect`` for a list with a known share of false alarms, normal items have to be held out. Works with
+    everything that embeddings take: numbers, pictures, series, tables with holes.
 
     Parameters
     ----------
     model : an embedding, which is cloned and fitted. None: PCA with half as many components as an item has elements,
         at most 64, of standardised columns
-    contaminated : whether the items to learn from may hold anomalies. Then the half of them that lies farthest from
-        small random samples is left out of what is called normal, so that half of them may be wrong (as the minimum
-        covariance determinant of Rousseeuw 1985 does), and scores say how strange an item is among all of them
-    held_out : share of the items that are not learned from, and calibrate p-values; from 0 and below 1
-    false_alarms : share of normal items that ``predict`` calls outliers, above 0 and below 1. Where fewer than
-        1 / false_alarms - 1 items were held out, an outlier is what is stranger than all of them
+    contaminated : whether the items to learn from may hold anomalies; default False. Then the half of them that lies
+        farthest from small random samples is left out of what neighbours and embedding are (half, as the minimum
+        covariance determinant of Rousseeuw 1985 keeps), and scores say how strange an item is among all of them
+    held_out : share of the items that are not learned from, and calibrate p-values; from 0, the default, and below 1.
+        What is held out is missing where strangeness is measured; ``detect`` takes ``calibration=`` instead
+    false_alarms : share of normal items that ``predict`` calls outliers, above 0 and below 1; of fewer than
+        1 / false_alarms - 1 items to calibrate with, an outlier is what is stranger than all
     random_state : seed of what is held out and drawn; None is 0
 
     Attributes
     ----------
     model_ : the fitted embedding
     reference_ : ``Reference``, what is usual
-    calibration_ : (m,) float64, scores of the items that were held out; without any, of those learned from, each
-        compared with the others
+    calibration_ : (m,) float64, scores of the items that were held out; without any, of those learned from (4,096 at
+        most), each compared with the others, which is near but not exact
+    held_out_count_ : int, how many were held out
     offset_ : float, ``decision_function`` is ``score_samples`` less this
     n_features_in_ : int
 
@@ -67,7 +69,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         model: Any = None,
         *,
         contaminated: bool = False,
-        held_out: float = 0.2,
+        held_out: float = 0.0,
         false_alarms: float = 0.05,
         random_state: Any = None,
     ) -> None:
@@ -95,7 +97,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         held = int(self.held_out * len(stored))
         held = held if len(stored) - held >= 2 else 0
         learned, rest = (stored[torch.from_numpy(np.sort(some))] for some in (order[held:], order[:held]))
-        kept = ~farthest(_ranged(form, learned), 0.5, seed) if self.contaminated else None
+        kept = ~farthest(_ranged(form, learned), 0.5, seed) if self.contaminated and len(learned) > 3 else None
         normal = learned if kept is None else learned[torch.from_numpy(np.flatnonzero(kept))]
         model = self._unfitted(form, len(normal))
         if form.spec.kind == "image":  # whose format learns nothing but the shape
@@ -105,8 +107,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             learned = model._stored(form.from_tensor(learned))
             rest = model._stored(form.from_tensor(rest)) if held else rest
         reference = Reference._of_stored(model, learned, kept, seed)
-        calibration = reference._scores(rest if held else learned, "combined")
-        self.model_, self.reference_, self.calibration_ = model, reference, calibration
+        calibration = reference._scores(rest, "combined") if held else reference.scores_
+        self.model_, self.reference_, self.calibration_, self.held_out_count_ = model, reference, calibration, held
         self._keep_names(X, form)
         beyond = max(int(self.false_alarms * (len(calibration) + 1) + 1e-9), 1)
         self.offset_ = -float(np.sort(calibration)[-beyond])
