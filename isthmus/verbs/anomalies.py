@@ -30,9 +30,9 @@ __all__ = ["Detection", "Reference", "anomaly_scores", "contributions", "detect"
 
 SCORES = ("combined", "reconstruction", "prior", "neighbours")
 ABLE = "PCA, Autoencoder and VAE have one"
-REFERENCES = 4096  # normal items that distances are taken to; more change the nearest by the root of degree F only
+REFERENCES = 2048  # normal items that distances are taken to; more change the nearest by the root of degree F only
 FARTHEST = 1e38  # nats of an element that float32 cannot hold
-WIDE = 2048  # numbers of an item, beyond which neighbours are sought among codes: 64 MiB of references
+WIDE = 2048  # numbers of an item, beyond which neighbours are sought among codes: 32 MiB of references
 
 
 class Detection(NamedTuple):
@@ -49,7 +49,7 @@ class Reference:
     Parameters
     ----------
     model : any fitted embedding with a decoder and a prior
-    X : normal items, two at least; those that the model learned from will do. At most 4,096 of them, drawn by the
+    X : normal items, two at least; those that the model learned from will do. At most 2,048 of them, drawn by the
         seed, are compared with
     seed : default 0
 
@@ -57,7 +57,7 @@ class Reference:
     ----------
     model : the embedding
     count_ : int, how many items are compared with
-    scores_ : (m,) float64, the combined scores of at most 4,096 of the items, each compared with the others
+    scores_ : (m,) float64, the combined scores of at most 2,048 of the items, each compared with the others
     """
 
     def __init__(self, model: Any, X: Any, *, seed: int = 0) -> None:

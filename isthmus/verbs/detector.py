@@ -49,7 +49,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     ----------
     model_ : the fitted embedding
     reference_ : ``Reference``, what is usual
-    calibration_ : (m,) float64, scores of the items that were held out; without any, of those learned from (4,096 at
+    calibration_ : (m,) float64, scores of the items that were held out; without any, of those learned from (2,048 at
         most), each compared with the others, which is near but not exact
     held_out_count_ : int, how many were held out
     offset_ : float, ``decision_function`` is ``score_samples`` less this
