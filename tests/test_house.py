@@ -93,7 +93,9 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 
 
 def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="module 'isthmus' has no attribute 'Pca'; it has AnomalyDetector, Autoencoder, PCA"):
+    with pytest.raises(
+        AttributeError, match="module 'isthmus' has no attribute 'Pca'; it has AnomalyDetector, Autoencoder, PCA"
+    ):
         isthmus.Pca  # noqa: B018
 
 
