@@ -101,7 +101,7 @@ def test_images(digits: tuple[np.ndarray, np.ndarray], fitted: Any) -> None:
     contents = gather(fitted, X, y, title="digits.isthmus")
     told = require_contract(contents)
     assert told["item"] == {"kind": "image", "height": 8, "width": 8, "channels": 1, "levels": 255}
-    assert [one["name"] for one in told["colours"]][:3] == ["label", "error", "density"]
+    assert [one["name"] for one in told["colours"]][:4] == ["label", "error", "density", "anomaly"]
     assert told["colours"][0]["levels"] == [str(digit) for digit in range(10)]
     assert (array(told, contents.blobs, "colour/label") == y).all()
     from isthmus.metrics import squared_error
@@ -111,6 +111,8 @@ def test_images(digits: tuple[np.ndarray, np.ndarray], fitted: Any) -> None:
     np.testing.assert_allclose(array(told, contents.blobs, "colour/error"), truth, rtol=1e-5)
     logs = fitted.prior_.log_prob(fitted.encode(X))
     np.testing.assert_allclose(array(told, contents.blobs, "colour/density"), logs, rtol=1e-4)
+    scores = im.anomaly_scores(fitted, X)
+    np.testing.assert_allclose(array(told, contents.blobs, "colour/anomaly"), scores, rtol=1e-5)
     assert any(row["meaning"] and row["meaning"].startswith("label: ") for row in told["latents"])
     assert any("PCA" in line for line in told["model"]["summary"])
 

@@ -108,9 +108,10 @@ def gather(
         colours.append(_number("density", "log-density of the code", logs, "nats, by the prior"))
         density = _density(prior, float(np.percentile(logs, OFF)), blobs)
         summary.append(f"prior: {prior.describe()}")
-    scores = _anomaly(model, X, n)
-    if scores is not None:
-        colours.append(scores)
+    if decodes and prior is not None:
+        said("seeing how strange each is")
+        scores = _anomaly(model, X)
+        colours += [] if scores is None else [scores]
     columns = _columns(form, stored, X)
     most = max(min(MOST_COLOURS, MOST_COLOURED // n), 1)
     colours += columns[:most]
@@ -327,9 +328,15 @@ def _attribute(labels: Any, n: int) -> Any:
     return values[_spread(n)] if n > SOME else values
 
 
-def _anomaly(model: Any, X: Any, n: int) -> _Colour | None:
-    """How unusual each item is, where the model can tell."""
-    return None
+def _anomaly(model: Any, X: Any) -> _Colour | None:
+    """How strange each item is, where the model can tell."""
+    from isthmus.verbs.anomalies import anomaly_scores
+
+    try:
+        scores = anomaly_scores(model, X)
+    except NotSupported:
+        return None
+    return _number("anomaly", "anomaly score", scores, "nats: -log p(x | z) - log p(z)")
 
 
 def _columns(form: Any, stored: Tensor, X: Any) -> list[_Colour]:
