@@ -93,7 +93,7 @@ export function frame(app: App, map: MapView, turn: () => void): (tab: number) =
   app.on("chosen", () => app.chosen.length && tabs.show(4));
   let last = -1;
   app.on("selected", () => {
-    if (app.selected >= 0 && app.selected !== last && ![2, 4].includes(tabs.shown())) tabs.show(0);
+    if (app.selected >= 0 && app.selected !== last && tabs.shown() === 3) tabs.show(0);
     last = app.selected;
   });
   return tabs.show;

@@ -18,6 +18,7 @@ declare global {
   }
 }
 
+let chosen: string | undefined; // a theme; else the system's
 theme(null);
 document.head.append(h("link", { rel: "icon", href: "data:," })); // else browsers ask the server for one
 const source = sourceOfPage();
@@ -34,11 +35,11 @@ async function start(from: Source): Promise<App> {
   if (opened.version !== 1) throw new Error(`this page reads version 1 and was given version ${opened.version}`);
   const saved: Saved = await from.saved().catch((error: Error) => (console.error(error), {}));
   const app = new App(opened, from);
-  if (saved.view?.theme) theme(saved.view.theme);
+  if (saved.view?.theme) theme((chosen = saved.view.theme));
   document.title = `${opened.title} · Isthmus`;
   const map = new MapView(app);
   const tab = frame(app, map, () => {
-    theme(dark() ? "light" : "dark");
+    theme((chosen = dark() ? "light" : "dark"));
     app.emit("theme");
   });
   const wanted = opened.maps.find((m) => m.name === saved.view?.map) ?? opened.maps[0];
@@ -89,7 +90,7 @@ async function start(from: Source): Promise<App> {
 
 function state(app: App, map: MapView): Saved {
   const { x, y, zoom } = map.camera;
-  return app.saved({ map: app.mapInfo?.name, colour: app.colouring?.info.name ?? null, centre: [x, y], zoom, theme: document.documentElement.dataset["theme"] });
+  return app.saved({ map: app.mapInfo?.name, colour: app.colouring?.info.name ?? null, centre: [x, y], zoom, theme: chosen });
 }
 
 /** Labels and view are kept soon after they change, and at once when the page goes away. */

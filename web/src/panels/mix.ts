@@ -190,6 +190,9 @@ function film(app: App): HTMLElement {
     }
     await saveCanvas(`path ${ends[0]} to ${ends[1]}.png`, canvas);
   };
+  app.on("selected", () => {
+    if (!app.hand && app.selected < 0) stop(); // all was let go
+  });
   const between = (a: number | null | undefined, b: number | null | undefined) =>
     a === null || b === null || a === undefined || b === undefined ? app.say("put two items into A and B first") : void make(a, b);
   return h("section", { class: "path" }, h("h2", null, "Path"),
