@@ -93,22 +93,38 @@ function state(app: App, map: MapView): Saved {
   return app.saved({ map: app.mapInfo?.name, colour: app.colouring?.info.name ?? null, centre: [x, y], zoom, theme: chosen });
 }
 
-/** Labels and view are kept soon after they change, and at once when the page goes away. */
+const SMALL = 50_000; // characters that a request which outlives its page may carry (browsers allow 64 KiB)
+
+/** Labels are kept at once, the view soon after it changes; one request at a time, so that none overtakes another. */
 function remember(app: App, map: MapView): void {
   let last = JSON.stringify(state(app, map));
+  let busy = false;
+  let again = false;
   const save = (leaving: boolean) => {
+    if (busy && !leaving) {
+      again = true;
+      return;
+    }
     const now = state(app, map);
     const text = JSON.stringify(now);
     if (text === last) return;
     last = text;
-    app.source.save(now, leaving).catch((error: Error) => {
-      last = "";
-      console.error(error);
-      if (!leaving) app.say(`not saved: ${error.message}`);
-    });
+    busy = true;
+    app.source
+      .save(now, text.length < SMALL)
+      .catch((error: Error) => {
+        last = "";
+        console.error(error);
+        if (!leaving) app.say(`not saved: ${error.message}`);
+      })
+      .finally(() => {
+        busy = false;
+        if (again) save((again = false));
+      });
   };
+  app.on("labels", () => save(false));
   const later = quiet(600, () => save(false));
-  app.on(["labels", "map", "colour", "theme"], later);
+  app.on(["map", "colour", "theme"], later);
   map.onmove = later;
   document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && save(true));
   window.addEventListener("pagehide", () => save(true));
