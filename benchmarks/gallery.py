@@ -1,7 +1,11 @@
-"""The picture of docs/plots.md: one of each plot. ``python -m benchmarks.gallery`` makes it again."""
+"""The pictures of docs/plots.md, one of each plot, and of docs/report.md. ``python -m benchmarks.gallery`` makes them
+again; the second needs Chromium."""
 
 from __future__ import annotations
 
+import io
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from PIL import Image
 import isthmus as im
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "plots.png"
+PAGE = PICTURE.with_name("report.png")
 ACROSS, DOWN = 3, 5
 
 
@@ -60,6 +65,25 @@ def run() -> None:
     with Image.open(PICTURE) as picture:  # 48 colours are enough, and a third of the bytes
         picture.convert("RGB").resize((940, 1209), Image.Resampling.LANCZOS).quantize(48).save(PICTURE, optimize=True)
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1e3:.0f} kB")
+    page(model, X, y)
+
+
+def page(model: Any, X: Any, y: Any) -> None:
+    """The beginning of a report, in light and dark, side by side."""
+    from playwright.sync_api import sync_playwright
+
+    whole = Image.new("RGB", (1400, 1120))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as running:
+        path = im.report(model, X, Path(folder) / "report.html", y)
+        browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for left, scheme in ((0, "light"), (700, "dark")):
+            view = browser.new_page(viewport={"width": 700, "height": 1120}, color_scheme=scheme)
+            view.goto(path.as_uri())
+            with Image.open(io.BytesIO(view.screenshot())) as shot:
+                whole.paste(shot, (left, 0))
+        browser.close()
+    whole.resize((1050, 840), Image.Resampling.LANCZOS).quantize(32).save(PAGE, optimize=True)
+    print(f"{PAGE}: {PAGE.stat().st_size / 1e3:.0f} kB")
 
 
 def _wine() -> Any:

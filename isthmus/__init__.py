@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from isthmus.verbs.traverse import decoded_grid, latents, traverse
     from isthmus.view import plots
     from isthmus.view.explorer import explore
+    from isthmus.view.report import report
 
     __version__: str
 
@@ -87,6 +88,7 @@ __all__ = [
     "nearest",
     "plots",
     "priors",
+    "report",
     "sample",
     "search",
     "stream",
@@ -129,7 +131,6 @@ _HOMES = {
     "label": "isthmus.verbs.label",
     "latents": "isthmus.verbs.traverse",
     "layers": "isthmus.verbs.layers",
-    "sample": "isthmus.verbs.generate",
     "superresolve": "isthmus.verbs.superresolve",
     "traverse": "isthmus.verbs.traverse",
     "likelihoods": "isthmus.likelihoods",
@@ -137,6 +138,8 @@ _HOMES = {
     "nearest": "isthmus.verbs.arithmetic",
     "plots": "isthmus.view.plots",
     "priors": "isthmus.priors",
+    "report": "isthmus.view.report",
+    "sample": "isthmus.verbs.generate",
     "search": "isthmus.verbs.search",
     "stream": "isthmus.formats.streams",
     "templates": "isthmus.verbs.arithmetic",

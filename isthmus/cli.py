@@ -26,6 +26,7 @@ from isthmus.commands.explore import explore
 from isthmus.commands.generate import augment, generation, interpolate
 from isthmus.commands.label import label
 from isthmus.commands.predict import predict
+from isthmus.commands.report import report
 from isthmus.commands.search import index, remove, search
 from isthmus.commands.traverse import latents, traverse
 from isthmus.console import (
@@ -450,6 +451,7 @@ for command in (  # each in a file of its own
     remove,
     search,
     superresolve,
+    report,
     traverse,
 ):
     cli.add_command(command)

@@ -30,7 +30,7 @@ from isthmus.priors import StandardNormal
 from isthmus.training.feed import data_hash
 from isthmus.training.recipe import split
 
-__all__ = ["Report", "compare", "error_curves", "evaluate"]
+__all__ = ["Report", "compare", "error_curves", "evaluate", "rows_not_learned"]
 
 Baseline = Callable[[Tensor], tuple[Tensor, np.ndarray]]  # stored items: their means, scaled, and -log p(x)
 ROWS = 4096  # items made float at a time
@@ -329,6 +329,13 @@ def _all_among(keep: Tensor, rows: Any) -> bool:
 def _has_learned(model: Embedding, stored: Tensor | None) -> bool:
     """Whether these, all of them and no others, are the items that the model was fitted to."""
     return stored is not None and model.history_.get("data") == data_hash(stored)
+
+
+def rows_not_learned(model: Embedding, stored: Tensor) -> np.ndarray:
+    """(m,) rows of stored items that the model is not known to have learned from, rising: all, those that training held
+    out where it was fitted to these very items, or none."""
+    rows = _unseen(model, stored)
+    return np.arange(len(stored)) if isinstance(rows, AllBut) else rows.numpy()
 
 
 def _unseen(model: Embedding, stored: Tensor) -> Any:

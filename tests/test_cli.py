@@ -121,6 +121,7 @@ def test_every_command_and_exit_code_is_documented(run: Run) -> None:
         "predict",
         "reconstruct",
         "remove",
+        "report",
         "sample",
         "search",
         "superresolve",

@@ -60,6 +60,7 @@ PUBLIC = [
     "nearest",
     "plots",
     "priors",
+    "report",
     "sample",
     "search",
     "stream",

@@ -237,6 +237,8 @@ def test_layers_stand_side_by_side_in_their_order() -> None:
     ax = plots.layers({"in": places, "middle": X[0], "out": places * 2}, np.arange(40) % 3)
     assert [inner.get_title(loc="left") for inner in ax.child_axes] == ["in", "middle", "out"]
     assert len(ax.child_axes[0].collections) == len(ax.child_axes[1].images) == 1
+    found = im.layers(im.VAE(2, epochs=1, network=(8,), verbose=False).fit(X[:40]), X[:40])
+    assert len(plots.layers(found).child_axes) == len(found.maps) > 1
     lefts = [inner.get_position().x0 for inner in ax.child_axes]
     assert lefts == sorted(lefts)
 

@@ -64,10 +64,16 @@ def error_curve(model: Any, X: Any = None, *, train: Any = None, curves: dict[st
     ends.append((at[-1], own[-1], name, theme.palette[0]))
     framed(ax, theme, "k, the first latents that are kept", "squared error of an item")
     ax.axhline(curves["nothing"], color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
-    ax.set_ylim(bottom=0, top=1.06 * max(curves["nothing"], *own, *pca))
+    ax.set_ylim(bottom=0, top=1.1 * max(curves["nothing"], *own, *pca))
     ax.set_xlim(0.5 if steps[-1] < 30 else 0, steps[-1] * 1.18 + 0.5)
     ax.text(
-        ax.get_xlim()[1], curves["nothing"], "the mean, no latent", fontsize=8, color=theme.faint, ha="right", va="top"
+        ax.get_xlim()[1],
+        curves["nothing"],
+        "the mean, no latent",
+        fontsize=8,
+        color=theme.faint,
+        ha="right",
+        va="bottom",
     )
     _whole_ticks(ax)
     _ends(ax, ends)

@@ -23,6 +23,7 @@ __all__ = [
     "Glyphs",
     "as_glyphs",
     "cells",
+    "classes_of",
     "decoded_grid",
     "items_beside_reconstructions",
     "lines",
@@ -249,7 +250,7 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     if Z.ndim != 2 or Z.shape[1] != 2 or not len(Z):
         raise DataError(f"a map needs codes of shape (n, 2), not {Z.shape}: reduce them, with PCA(2) for one")
     theme = theme_of(ax)
-    names, coded, edges = _classes(labels, len(Z))
+    names, coded, edges = classes_of(labels, len(Z))
     if edges is None:
         colours = np.array([theme.palette[i % len(theme.palette)] for i in range(max(len(names), 1))] + [theme.faint])
     else:
@@ -267,7 +268,7 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     return bare(ax)
 
 
-def _classes(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def classes_of(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Names of classes, which each label is (-1: missing), and the edges of steps where labels are a scale."""
     if labels is None:
         return np.zeros(0), np.zeros(count, dtype=int), None

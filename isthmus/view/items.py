@@ -15,7 +15,7 @@ import torch
 
 from isthmus import metrics
 from isthmus.errors import DataError, NotSupported, SettingError
-from isthmus.verbs.generate import interpolate, means_at, require_able
+from isthmus.verbs.generate import interpolate, require_able
 from isthmus.verbs.traverse import decoded_grid as decoded_over
 from isthmus.verbs.traverse import latents as found_latents
 from isthmus.verbs.traverse import range_of, traverse
@@ -212,13 +212,13 @@ def templates(model: Any, X: Any, labels: Any, ax: Any = None) -> Axes:
     """
     require_able(model, "plots.templates", prior=False)
     codes = model.encode(X)
-    names, coded, _ = drawing._classes(labels_for(labels, len(codes)), len(codes))
+    names, coded, _ = drawing.classes_of(labels_for(labels, len(codes)), len(codes))
     if not len(names) or (coded < 0).all():
         raise DataError("labels name no class: give one for each item")
     counts = np.bincount(coded[coded >= 0], minlength=len(names))
     classes = np.sort(np.argsort(-counts, kind="stable")[:23]) if len(names) > 1 else np.array([0])
     middles = np.stack([np.zeros(codes.shape[1]), *(codes[coded == c].mean(0, dtype=float) for c in classes)])
-    made = means_at(model, middles)
+    made = model.decode(middles)
     headings = ["zero", *(str(names[c]) for c in classes)]
     if kind_of(model, "templates") == "table":
         return _cells(model, made, headings[:9], ax)

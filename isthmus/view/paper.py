@@ -207,6 +207,8 @@ def framed(ax: Axes, colours: Theme, across: str, up: str, grid: Literal["x", "y
     ax.set_xlabel(words(across, 90), color=colours.faint, fontsize=9)
     ax.set_ylabel(words(up, 90), color=colours.faint, fontsize=9, rotation=0, ha="left", va="bottom")
     ax.yaxis.set_label_coords(0.0, 1.02)
+    if up:
+        ax.set_title(" ", fontsize=9)  # keeps room for the words above, which a layout does not count
     return ax
 
 

@@ -141,13 +141,13 @@ def _small(ax: Axes, glyphs: drawing.Glyphs, i: int, x: float, y: float, width: 
         ax.plot(across, y - height / 2 + height * (curve - low) / (high - low), color=colour, linewidth=0.9, zorder=2)
 
 
-def layers(maps: Mapping[str, Any], labels: Any = None, ax: Any = None) -> Axes:
+def layers(maps: Any, labels: Any = None, ax: Any = None) -> Axes:
     """The layers of a network side by side: what each makes of the same items.
 
     Parameters
     ----------
-    maps : by name, in the order of the network: places (n, 2) of the items, drawn as points; or a picture (h, w) or
-        (h, w, 3), drawn as it is
+    maps : what ``isthmus.layers`` gave; or a dict by name, in the order of the network: places (n, 2) of the items,
+        drawn as points; or a picture (h, w) or (h, w, 3), drawn as it is
     labels : (n,) of the points, as in ``scatter``
     ax : an Axes to draw into; None: one of a new figure
 
@@ -165,7 +165,8 @@ def layers(maps: Mapping[str, Any], labels: Any = None, ax: Any = None) -> Axes:
     >>> places = np.random.default_rng(0).normal(size=(50, 2))
     >>> ax = im.plots.layers({"input": places, "code": np.tanh(3 * places)})
     """
-    if not maps:
+    maps = getattr(maps, "maps", maps)
+    if not isinstance(maps, Mapping) or not maps:
         raise DataError("no layer is given: expected a dict of places (n, 2) or pictures (h, w) by name")
     across = min(len(maps), 4)
     down = -(-len(maps) // across)
