@@ -2,7 +2,7 @@
 
 export type Rgb = [number, number, number];
 
-/** Okabe-Ito, the black as the grey that both themes show; past eight the colours come again with another shape. */
+/** Okabe-Ito, the black as the grey that both themes show. */
 export const KINDS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#7F7F7F"];
 export const SHAPES = ["disc", "ring", "square", "cross"] as const;
 export const MISSING = "#9a9a94";
@@ -15,13 +15,16 @@ export function rgb(hex: string): Rgb {
   return [v >> 16, (v >> 8) & 255, v & 255];
 }
 
-export const KINDS_RGB: readonly Rgb[] = KINDS.map(rgb);
+/** Past eight the colours come again, darker and then darker still, and each time with another shape. */
+export const KINDS_RGB: readonly Rgb[] = [1, 0.58, 0.36].flatMap((share) =>
+  KINDS.map((hex) => rgb(hex).map((v) => Math.round(share * v)) as Rgb),
+);
 export const MISSING_RGB: Rgb = rgb(MISSING);
 export const PLAIN: readonly [Rgb, Rgb] = [rgb("#4a6c8f"), rgb("#8fb4d9")]; // light, dark
 
 export const css = ([r, g, b]: Rgb): string => `rgb(${Math.round(r)} ${Math.round(g)} ${Math.round(b)})`;
 
-export const kindColour = (level: number): string => KINDS[level % KINDS.length]!;
+export const kindColour = (level: number): string => css(KINDS_RGB[level % KINDS_RGB.length]!);
 export const kindShape = (level: number): number => Math.floor(level / KINDS.length) % SHAPES.length;
 
 /** The colour at t of 0..1; the dark end is lifted on a dark page, so that low values are seen there. */

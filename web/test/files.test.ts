@@ -61,7 +61,9 @@ describe("SVG", () => {
 describe("colours", () => {
   it("kinds are those of Okabe and Ito, and come again after eight", () => {
     expect(KINDS[0]).toBe("#0072B2");
-    expect(kindColour(9)).toBe(KINDS[1]);
+    expect(kindColour(1)).toBe("rgb(230 159 0)");
+    expect(kindColour(9)).toBe("rgb(133 92 0)"); // the same, darker
+    expect(kindColour(24)).toBe(kindColour(0));
     expect(new Set(KINDS).size).toBe(8);
   });
 
