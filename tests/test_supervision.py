@@ -16,11 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from torch import nn
 
 from isthmus import datasets
 from isthmus.errors import DamagedFileError, DataError, NotSupported, SettingError, TrainingError
 from isthmus.formats import VectorFormat
 from isthmus.formats.labels import Target, coded_labels, target_of
+from isthmus.formats.streams import stream
 from isthmus.models import load
 from isthmus.models.autoencoder import Autoencoder
 from isthmus.models.pca import PCA
@@ -88,7 +90,7 @@ def probe(model: Any, items: np.ndarray, truth: np.ndarray) -> float:
 def test_labels_shape_the_map_and_items_come_back_all_the_same(kind: Any) -> None:
     items, mark, _ = faint_marks()
     y = np.where(np.arange(400) % 4, mark[:400], "")  # a quarter has none
-    settings = QUICK | {"format": VectorFormat("centre"), "epochs": 25, "network": (32,)}
+    settings = QUICK | {"format": VectorFormat("centre"), "epochs": 15, "network": (32,)}
     plain, told = (kind(3, **settings).fit(items[:400], labels) for labels in (None, y))
     assert probe(plain, items, mark) < 0.8
     assert probe(told, items, mark) > 0.95
@@ -97,7 +99,7 @@ def test_labels_shape_the_map_and_items_come_back_all_the_same(kind: Any) -> Non
     assert errors[1] < errors[0] + 0.05 * items.var()
 
 
-def test_items_without_a_label_help(kind: Any) -> None:
+def test_items_without_a_label_help() -> None:
     """Three patches anywhere in a picture, four labels of each: with the other pictures and without them."""
     random, truth = np.random.default_rng(0), np.arange(400) % 3
     patches, items = random.integers(0, 256, (3, 6, 6)), np.zeros((400, 12, 12), np.uint8)
@@ -105,15 +107,15 @@ def test_items_without_a_label_help(kind: Any) -> None:
         top, left = random.integers(1, 6, 2)
         image[top : top + 6, left : left + 6] = patches[c]
     learn, y = items[:300], few(truth[:300], 4)
-    alone = kind(8, epochs=200, shifts=2, **QUICK).fit(learn[y >= 0], y[y >= 0])
-    together = kind(8, epochs=30, shifts=2, **QUICK).fit(learn, y)
+    alone = Autoencoder(8, epochs=100, shifts=2, **QUICK).fit(learn[y >= 0], y[y >= 0])
+    together = Autoencoder(8, epochs=20, shifts=2, **QUICK).fit(learn, y)
     shares = [(m.predict(items[300:]) == truth[300:]).mean() for m in (alone, together)]
     assert shares[1] > shares[0] + 0.2
 
 
 def test_attributes_that_items_lose_are_kept_where_they_are_asked_for() -> None:
     items, mark, number = faint_marks()
-    settings = QUICK | {"format": VectorFormat("centre"), "epochs": 40, "network": (32,)}
+    settings = QUICK | {"format": VectorFormat("centre"), "epochs": 20, "network": (32,)}
     asked = Autoencoder(4, **settings).fit(items[:400], auxiliary={"colour": mark[:400], "number": number[:400]})
     assert probe(asked, items, mark) > 0.95
     told = asked.predict_auxiliary(items[400:])
@@ -129,7 +131,7 @@ def test_a_number_is_predicted_in_its_own_unit() -> None:
     items = random.standard_normal((500, 6))
     y = 100 + 20 * items[:, 0] + random.standard_normal(500)
     y[:100] = np.nan
-    model = Autoencoder(3, epochs=40, **QUICK).fit(items[:400], y[:400])
+    model = Autoencoder(3, epochs=25, **QUICK).fit(items[:400], y[:400])
     assert np.sqrt(np.square(model.predict(items[400:]) - y[400:]).mean()) < 0.5 * y[400:].std()
     assert not hasattr(model, "classes_")
     assert not hasattr(model, "predict_proba")
@@ -149,7 +151,7 @@ def test_every_form_of_items(kind: Any, likely: str | None) -> None:
         items = pd.DataFrame({"a": truth * 3 + random.standard_normal(200), "b": np.array(list("xyz"))[truth]})
         items.loc[::7, "a"] = None
     network = {} if likely == "table" else {"network": (32,)}
-    model = kind(3, format=likely, epochs=30, verbose=False, **network).fit(items, y)
+    model = kind(3, format=likely, epochs=15, verbose=False, **network).fit(items, y)
     assert (model.predict(items) == np.array(list("abc"))[truth]).mean() > 0.85
     assert model.predict_proba(items).shape == (200, 3)
     assert len(sample(model, 4, label="b")) == 4
@@ -241,18 +243,18 @@ def test_a_killed_run_goes_on_to_the_same(kind: Any, tmp_path: Path, monkeypatch
 
 
 def test_ordered_codes_tell_labels_with_their_beginnings(kind: Any) -> None:
-    model = kind(6, ordered=True, epochs=20, **QUICK).fit(X, T_X)
+    model = kind(6, ordered=True, epochs=12, **QUICK).fit(X, T_X)
     shares = [(model.truncate(k).predict(HELD) == T_HELD).mean() for k in (1, 3, 6)]
     assert shares[0] < shares[2]
     assert shares[1] > 0.5
     assert sample(model.truncate(3), 2, label=4).shape == (2, 8, 8)
 
 
-def test_in_a_pipeline_and_a_search(kind: Any) -> None:
-    line = make_pipeline(kind(8, epochs=8, **QUICK), LogisticRegression(max_iter=1000))
+def test_in_a_pipeline_and_a_search() -> None:
+    line = make_pipeline(Autoencoder(8, epochs=8, **QUICK), LogisticRegression(max_iter=1000))
     assert line.fit(X, T_X).score(HELD, T_HELD) > 0.75
     items, mark, _ = faint_marks()
-    scores = cross_val_score(kind(3, epochs=20, **QUICK), items, mark, cv=2, scoring="accuracy")
+    scores = cross_val_score(Autoencoder(3, epochs=10, **QUICK), items, mark, cv=2, scoring="accuracy")
     assert scores.min() > 0.9
 
 
@@ -322,6 +324,21 @@ def test_auxiliaries_that_do_not_do(kind: Any) -> None:
 def test_settings_out_of_range(kind: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         kind(2, epochs=1, **(QUICK | settings)).fit(X[:60], T_X[:60])
+
+
+def test_rows_that_are_streamed_and_modules_of_ones_own(kind: Any, tmp_path: Path) -> None:
+    y = few(T_X, 10)
+    streamed = kind(4, epochs=6, **QUICK).fit(stream([X[i : i + 100] for i in range(0, 600, 100)]), T_X)
+    assert (streamed.predict(HELD) == T_HELD).mean() > 0.25
+    widths = 3 * kind.codes
+    own = (nn.Sequential(nn.Flatten(), nn.Linear(64, widths)), nn.Linear(3, 64))
+    model = kind(3, epochs=1, **(QUICK | {"network": own})).fit(X, y)
+    back = load(model.save(tmp_path / "own.isthmus"), network=own)
+    assert_array_equal(back.predict(HELD), model.predict(HELD))
+
+
+def test_two_items_do(kind: Any) -> None:
+    assert kind(1, epochs=1, **QUICK).fit(X[:2], ["a", "b"]).predict(X[:2]).shape == (2,)
 
 
 def test_vectors_cannot_be_moved(kind: Any) -> None:
