@@ -242,6 +242,7 @@ def test_the_page_can_work_out_the_density(kind: str) -> None:
         ([2.0, 1.0, np.nan, 10.0] * 5, ["1", "2", "10"]),
         ([True, False] * 10, ["False", "True"]),
         ([*NASTY, *NASTY, *NASTY[:6]], sorted(NASTY)),
+        (np.array(["a", 1, None, 2.5] * 5, dtype=object), ["1", "2.5", "a"]),
         (np.random.default_rng(0).normal(size=20), None),
         (np.arange(20.0) / 3, None),
     ],

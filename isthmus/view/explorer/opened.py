@@ -127,7 +127,7 @@ def gather(
         summary.append(f"of {form.spec.shape[0]} channels {shown_channels(form.spec.shape[0])} shown")
     said("seeing which latents matter")
     some = form.from_tensor(stored[torch.from_numpy(_spread(n))]) if n > SOME else X
-    attributes = {"label": _attribute(labels, n)} if known is not None else None
+    attributes = {"label": _attribute(known, n)} if known is not None else None
     rows = _latents(model, some, codes, attributes, decodes, seed)
     if decodes:
         summary += _beside(model, some)
@@ -323,9 +323,13 @@ def _labels(given: Any, n: int) -> _Colour | None:
     return _category("label", "label", words, np.array([place.get(cell, -1) for cell in cells]))
 
 
-def _attribute(labels: Any, n: int) -> Any:
-    values = labels.detach().cpu().numpy() if hasattr(labels, "detach") else np.asarray(labels)
-    return values[_spread(n)] if n > SOME else values
+def _attribute(known: _Colour, n: int) -> np.ndarray:
+    """Labels of the items that latents are looked at with, as numbers or as texts with holes."""
+    values = known.values[_spread(n)] if n > SOME else known.values
+    if known.told["kind"] == "number":
+        return values.astype(np.float64)
+    words = np.array([*known.told["levels"], None], dtype=object)
+    return words[np.minimum(values.astype(np.int64), len(words) - 1)]
 
 
 def _anomaly(model: Any, X: Any) -> _Colour | None:
