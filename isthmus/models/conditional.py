@@ -25,8 +25,8 @@ from isthmus.formats.tables import TableFormat
 __all__ = ["MOST_LINES", "Conditional", "Said", "conditional_of"]
 
 ROWS = 5_000  # from which a covariance of some hundred numbers is known well enough
-MOST_LINES = 512  # numbers of the linear view; a table beyond goes without, for every row costs their square and more
-WORK = 2**29  # rows times squared numbers that a pass may take: a second or two
+MOST_LINES = 256  # numbers of the linear view; a table beyond goes without, for a row costs the cube of what it lacks
+WORK = 2**27  # rows times squared numbers that a pass may take: less than a second
 ROUNDS = 8  # of expectation and maximisation; later ones change the third digit
 LEAST = 1e-6  # chance of a level, where a line goes below zero
 BEFORE = 20.0  # cells that stand for what is believed before any is seen: of a column that it is as all the others

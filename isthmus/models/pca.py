@@ -110,10 +110,11 @@ class _Projection:
         kept = elements if len(self.kept) == elements.shape[1] else elements.index_select(1, self.kept)
         rows, patterns, of_row = _patterns(kept.numpy())
         if len(rows):
-            inverse = self._inverse(patterns)
-            for some in torch.arange(len(rows)).split(max(PIECE // (16 * self.latents**2), 1)):
-                z = (inverse[of_row[some]] * codes[rows[some], None].double()).sum(2)
-                whole[rows[some]] = z.float() / self.spread
+            said, z = codes[rows].double(), torch.zeros(len(rows), self.latents, dtype=torch.float64)
+            inverse = self._inverse(patterns).transpose(0, 1).contiguous()
+            for j, line in enumerate(inverse):  # a matrix for every row would be large
+                z.addcmul_(line.index_select(0, of_row), said[:, j : j + 1])
+            whole[rows] = z.float() / self.spread
         return whole
 
     def _inverse(self, holes: Tensor) -> Tensor:
@@ -137,6 +138,8 @@ def _patterns(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Of (n, E): rows with holes, NaN, (m,); the different patterns of their holes (p, E) bool; which each has (m,)."""
     holes = np.isnan(x)
     places = np.flatnonzero(holes.any(0))
+    alike = (holes[:, places[1:]] == holes[:, places[:-1]]).all(0)  # elements of one column are missing together
+    places = places[np.append(True, ~alike)[: len(places)]]
     if len(places) > EXACT:
         rows = np.flatnonzero(holes.any(1))
         return torch.from_numpy(rows), torch.from_numpy(holes[rows]), torch.arange(len(rows))
