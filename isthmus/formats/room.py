@@ -30,7 +30,8 @@ __all__ = [
 MEMORY_SHARE = 0.5  # of the memory, that items may take and still rest there
 OVERHEAD = 3 * 2**28  # bytes of the libraries (400 MiB) and of the batches and windows of a stream (300 MiB)
 ASKED = 2**30  # bytes asked of the system in one call; some take no more than 2**31 - 1
-LARGE = 2**22  # bytes of a piece of memory that goes back to the system as soon as it is free, where memory is limited
+LARGE = 2**18  # bytes of a piece of memory that goes back to the system as soon as it is free, where memory is limited:
+# less than a column of a batch, for between small pieces that stay, larger ones leave holes, and the heap grows
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if hasattr(errno, "EDQUOT") else (errno.ENOSPC, errno.EFBIG)
 
 
