@@ -82,7 +82,7 @@ def page(model: Any, X: Any, y: Any) -> None:
             with Image.open(io.BytesIO(view.screenshot())) as shot:
                 whole.paste(shot, (left, 0))
         browser.close()
-    whole.resize((1050, 840), Image.Resampling.LANCZOS).quantize(32).save(PAGE, optimize=True)
+    whole.resize((800, 640), Image.Resampling.LANCZOS).quantize(24).save(PAGE, optimize=True)
     print(f"{PAGE}: {PAGE.stat().st_size / 1e3:.0f} kB")
 
 

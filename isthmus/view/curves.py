@@ -66,15 +66,8 @@ def error_curve(model: Any, X: Any = None, *, train: Any = None, curves: dict[st
     ax.axhline(curves["nothing"], color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
     ax.set_ylim(bottom=0, top=1.1 * max(curves["nothing"], *own, *pca))
     ax.set_xlim(0.5 if steps[-1] < 30 else 0, steps[-1] * 1.18 + 0.5)
-    ax.text(
-        ax.get_xlim()[1],
-        curves["nothing"],
-        "the mean, no latent",
-        fontsize=8,
-        color=theme.faint,
-        ha="right",
-        va="bottom",
-    )
+    ax.annotate("the mean, no latent", (ax.get_xlim()[1], curves["nothing"]), xytext=(0, 3), ha="right", va="bottom",
+                textcoords="offset points", fontsize=8, color=theme.faint)  # fmt: skip
     _whole_ticks(ax)
     _ends(ax, ends)
     return ax

@@ -73,7 +73,7 @@ dl.words dt{font-weight:600;margin-top:.8rem}
 dl.words dd{margin:0;color:var(--faint);font-size:.95rem;line-height:1.5}
 footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.85rem;color:var(--faint)}
 @media (max-width:30rem){main{padding:1.5rem 1rem 3rem}h1{font-size:1.55rem}.lead{font-size:1.1rem}
-th,td{padding:.35rem .35rem}}
+th,td{padding:.35rem .35rem}tbody th{white-space:normal}}
 @media print{@page{margin:18mm 16mm}main{max-width:none;padding:0}body{font-size:10.5pt}h2{break-after:avoid}
 nav{display:none}figure,tr,.facts{break-inside:avoid}.wide{overflow:visible}a{text-decoration:none}
 figure>svg{max-height:9.5cm}}

@@ -134,7 +134,7 @@ class _Writer:
         self.name = f"{type(model).__name__}({model.latent_dim_})"
         self.rows = {row["model"]: row for row in found.report.rows}
         self.own = found.report.rows[0]
-        self.drawn = 0
+        self.drawn, self.beside_pca = 0, "PCA of the same size" in self.rows
         watched = found.stored[torch.from_numpy(found.rows)]
         self.watched = watched
         self.errors = items.errors_of(model, watched)
@@ -143,7 +143,7 @@ class _Writer:
     def body(self, heading: str) -> str:
         parts = [
             ("items", "The items", self._items()),
-            ("pca", "Is it better than PCA?", self._beside()),
+            ("pca", f"Is it better than {'PCA' if self.beside_pca else 'nothing'}?", self._beside()),
             ("latents", "How many latents does it need?", self._needed()),
             ("back", "What comes back", self._back()),
             ("map", "Where the items lie", self._map()),
@@ -187,7 +187,11 @@ class _Writer:
             said = ("The items were given as held out. The page cannot know whether the model has learned from "
                     "some of them; "
                     "if it has, the figures are too good.")  # fmt: skip
-        advice = "".join(f"<p class='note warn'>{text(line, 400)}.</p>" for line in found.report.advice)
+        advice = "".join(
+            f"<p class='note warn'>{text(line, 400)}.</p>"
+            for line in found.report.advice
+            if not line.endswith("its figures are too good")
+        )  # that is said already
         return (f"<p class='lead'>{text(found.report.verdict, 400)}</p><dl class='facts'>{cells}</dl>"
                 f"<p class='note{' warn' if found.seen else ''}'>{said}</p>{advice}")  # fmt: skip
 
@@ -288,12 +292,14 @@ class _Writer:
                 line.append((bar(row["squared_error"] / worst, i > 0) if key == "squared_error" else "") + value)
             lines.append(line)
         head = ["", *(HEADINGS[key][0] for key in shown)]
-        return [figure(
-            table(head, lines, label="The model beside its baselines", marked=(0,)),
-            "The model beside the best straight lines, itself before training, and the mean.",
-            "Compare the bars: the shorter the first one is beside PCA’s, the more the model has found that no "
-            "straight line "
-            "can say.")]  # fmt: skip
+        if self.beside_pca:
+            title = "The model beside the best straight lines, itself before training, and the mean."
+            read = ("Compare the bars: the shorter the first one is beside PCA’s, the more the model has found that no "
+                    "straight line can say.")  # fmt: skip
+        else:
+            title = "The model beside itself before learning, and the mean."
+            read = "Compare the bars: the shorter the first one is beside that of the mean, the more its codes carry."
+        return [figure(table(head, lines, label="The model beside its baselines", marked=(0,)), title, read)]
 
     # ---- how many ----------------------------------------------------------------------------------------------------
 
@@ -518,7 +524,7 @@ class _Writer:
         made = self.found.made
         if made is None:
             return [*parts, "<p>There are too few items to tell what made ones are worth: 40 at least are needed.</p>"]
-        keys = ["precision", "recall", "density", "coverage", "frechet", *(PRIVATE if self.found.private else ())]
+        keys = ["precision", "recall", "coverage", "frechet", *(PRIVATE if self.found.private else ())]
         lines = []
         for row in made.rows:
             lines.append([text(row["items"], 80), *(f"{row[key]:.3g}" if key in row else "–" for key in keys)])

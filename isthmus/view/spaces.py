@@ -122,6 +122,7 @@ def _pictures(ax: Axes, model: Any, stored: Any, rows: np.ndarray, places: np.nd
             continue
         kept.append(place)
         _small(ax, glyphs, int(np.searchsorted(some, rows[at])), float(place[0]), float(place[1]), width, height)
+    ax.set_aspect("equal", adjustable="box")
     ax.set_xlim(low[0] - width, high[0] + width)
     ax.set_ylim(low[1] - height, high[1] + height)
 
