@@ -5,7 +5,7 @@ import type { Decoder } from "./decoder/decoder";
 import type { Source } from "./source";
 import { float32s, uint16s } from "./bytes";
 import { Codes, codeOfPlace, placeOfCode } from "./codes";
-import { css, KINDS_RGB, kindShape, MISSING_RGB, PLAIN, RAMPS, short, span, type Rgb } from "./colour";
+import { css, kindRgb, kindShape, MISSING_RGB, PLAIN, RAMPS, short, span, type Rgb } from "./colour";
 import { Density } from "./density";
 import { Grid } from "./map/grid";
 import { Thumbnails } from "./thumbnails";
@@ -182,7 +182,7 @@ export class App {
     const c = this.colouring;
     if (!c) return PLAIN[dark ? 1 : 0];
     const value = c.values[index]!;
-    if (c.info.kind === "category") return value === 65535 ? MISSING_RGB : KINDS_RGB[value % KINDS_RGB.length]!;
+    if (c.info.kind === "category") return value === 65535 ? MISSING_RGB : kindRgb(value, dark);
     if (Number.isNaN(value)) return MISSING_RGB;
     const t = (value - c.low) / (c.high - c.low);
     return RAMPS[dark ? 1 : 0][t <= 0 ? 0 : t >= 1 ? 255 : Math.round(255 * t)]!;

@@ -15,16 +15,17 @@ export function rgb(hex: string): Rgb {
   return [v >> 16, (v >> 8) & 255, v & 255];
 }
 
-/** Past eight the colours come again, darker and then darker still, and each time with another shape. */
-export const KINDS_RGB: readonly Rgb[] = [1, 0.58, 0.36].flatMap((share) =>
-  KINDS.map((hex) => rgb(hex).map((v) => Math.round(share * v)) as Rgb),
-);
+/** Past eight the colours come again nearer to the ink, and each time with another shape; for light and dark. */
+export const KINDS_RGB: readonly [readonly Rgb[], readonly Rgb[]] = [0, 255].map((ink) =>
+  [1, 0.58, 0.36].flatMap((share) => KINDS.map((hex) => rgb(hex).map((v) => Math.round(ink + share * (v - ink))) as Rgb)),
+) as [Rgb[], Rgb[]];
 export const MISSING_RGB: Rgb = rgb(MISSING);
 export const PLAIN: readonly [Rgb, Rgb] = [rgb("#4a6c8f"), rgb("#8fb4d9")]; // light, dark
 
 export const css = ([r, g, b]: Rgb): string => `rgb(${Math.round(r)} ${Math.round(g)} ${Math.round(b)})`;
 
-export const kindColour = (level: number): string => css(KINDS_RGB[level % KINDS_RGB.length]!);
+export const kindRgb = (level: number, dark: boolean): Rgb => KINDS_RGB[dark ? 1 : 0][level % 24]!;
+export const kindColour = (level: number, dark: boolean): string => css(kindRgb(level, dark));
 export const kindShape = (level: number): number => Math.floor(level / KINDS.length) % SHAPES.length;
 
 /** The colour at t of 0..1; the dark end is lifted on a dark page, so that low values are seen there. */

@@ -61,9 +61,11 @@ describe("SVG", () => {
 describe("colours", () => {
   it("kinds are those of Okabe and Ito, and come again after eight", () => {
     expect(KINDS[0]).toBe("#0072B2");
-    expect(kindColour(1)).toBe("rgb(230 159 0)");
-    expect(kindColour(9)).toBe("rgb(133 92 0)"); // the same, darker
-    expect(kindColour(24)).toBe(kindColour(0));
+    expect(kindColour(1, false)).toBe("rgb(230 159 0)");
+    expect(kindColour(1, true)).toBe("rgb(230 159 0)");
+    expect(kindColour(9, false)).toBe("rgb(133 92 0)"); // the same, darker
+    expect(kindColour(9, true)).toBe("rgb(241 199 107)"); // and on a dark page lighter
+    expect(kindColour(24, false)).toBe(kindColour(0, false));
     expect(new Set(KINDS).size).toBe(8);
   });
 

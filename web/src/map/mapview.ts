@@ -4,7 +4,7 @@ import type { App } from "../app";
 import { dark, h, quiet, sharp, token } from "../dom";
 import { Camera } from "./camera";
 import { type Over, type Pictures, drawOver, middles } from "./overlay";
-import { CanvasPoints, GlPoints, type Points } from "./points";
+import { CanvasPoints, GlPoints, type Look, type Points } from "./points";
 
 export interface Pointed {
   x: number; // map coordinates
@@ -14,6 +14,7 @@ export interface Pointed {
   item: number; // the item under the pointer, or -1
 }
 
+const SLOW = 30; // ms for a whole drawing, from which moving points go another way
 const REACH = 9; // CSS pixels within which a point is meant
 
 export class MapView {
@@ -28,6 +29,8 @@ export class MapView {
   onpick: (pointed: Pointed) => void = () => {};
   onmove: () => void = () => {};
   ontool: () => void = () => {};
+  /** points while they move, where WebGL is slower than a plain canvas: without a graphics card it is */
+  private quick: { canvas: HTMLCanvasElement; points: CanvasPoints } | null = null;
   private readonly base: HTMLCanvasElement;
   private readonly top: HTMLCanvasElement;
   private toTop: CanvasRenderingContext2D;
@@ -58,6 +61,7 @@ export class MapView {
     new ResizeObserver(() => this.resize()).observe(this.element);
     app.on("map", () => {
       this.points.place(app.points);
+      this.quick?.points.place(app.points);
       this.dress();
     });
     app.on(["colour", "filter", "spread", "theme"], () => this.dress());
@@ -73,8 +77,18 @@ export class MapView {
   private dress(): void {
     if (!this.app.points.length) return;
     const night = dark();
-    this.points.dress({ colour: (i) => this.app.colourOf(i, night), shape: (i) => this.app.shapeOf(i), sure: (i) => this.app.sureOf(i), shown: this.app.shown });
+    const look: Look = { colour: (i) => this.app.colourOf(i, night), shape: (i) => this.app.shapeOf(i), sure: (i) => this.app.sureOf(i), shown: this.app.shown };
+    this.points.dress(look);
+    this.quick?.points.dress(look);
     this.ask();
+  }
+
+  private hasten(): void {
+    const canvas = h("canvas", { class: "points", "aria-hidden": "true", hidden: true, width: this.base.width, height: this.base.height });
+    this.base.after(canvas);
+    this.quick = { canvas, points: new CanvasPoints(canvas) };
+    this.quick.points.place(this.app.points);
+    this.dress();
   }
 
   private resize(): void {
@@ -83,6 +97,7 @@ export class MapView {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     this.base.width = Math.round(width * ratio);
     this.base.height = Math.round(height * ratio);
+    if (this.quick) Object.assign(this.quick.canvas, { width: this.base.width, height: this.base.height });
     this.toTop = sharp(this.top, width, height);
     Object.assign(this.camera, { width, height });
     this.draw();
@@ -97,7 +112,7 @@ export class MapView {
         this.hurry = false;
         this.ask();
         this.onmove();
-      }, 140);
+      }, this.quick ? 300 : 140);
     }
     if (this.asked) return;
     this.asked = true;
@@ -109,7 +124,12 @@ export class MapView {
 
   private draw(): void {
     if (!this.app.points.length) return;
-    this.points.draw(this.camera, this.radius, this.hurry);
+    const quick = this.hurry ? this.quick : null;
+    (quick?.points ?? this.points).draw(this.camera, this.radius, this.hurry);
+    if (this.quick) {
+      this.quick.canvas.hidden = !quick;
+      this.base.style.visibility = quick ? "hidden" : "";
+    } else if (this.points instanceof GlPoints && (this.points.took ?? 0) > SLOW) this.hasten();
     drawOver(this.toTop, this.app, this.camera, this.over);
   }
 

@@ -34,7 +34,7 @@ export function drawOver(to: CanvasRenderingContext2D, app: App, camera: Camera,
 }
 
 const MOST = 4000; // items in view beyond which "auto" draws no pictures
-const CLOSE = 26; // pixels to one item, were they spread evenly, from which "auto" draws them
+const CLOSE = 22; // pixels to one item, were they spread evenly, from which "auto" draws them
 
 /** Pictures that do not lie over each other: those of low index come first, and so stay while one moves. */
 function pictures(to: CanvasRenderingContext2D, app: App, camera: Camera, over: Over, colours: Ink): void {

@@ -87,7 +87,8 @@ export class GlPoints implements Points {
   private readonly at: WebGLBuffer;
   private readonly looks: WebGLBuffer;
   private readonly set: Record<"centre" | "scale" | "size", WebGLUniformLocation>;
-  private quick = Infinity; // points that a frame in a hurry can afford
+  /** How long the last whole drawing took, in ms, waited for; null before the first. */
+  took: number | null = null;
 
   /** null where the browser gives no WebGL 2. */
   static on(canvas: HTMLCanvasElement): GlPoints | null {
@@ -143,6 +144,7 @@ export class GlPoints implements Points {
     }
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.at);
     this.gl.bufferData(this.gl.ARRAY_BUFFER, sorted, this.gl.STATIC_DRAW);
+    this.took = null;
   }
 
   dress(look: Look): void {
@@ -150,7 +152,7 @@ export class GlPoints implements Points {
     this.gl.bufferData(this.gl.ARRAY_BUFFER, dressed(this.order, look), this.gl.DYNAMIC_DRAW);
   }
 
-  draw(camera: Camera, radius: number, hurry: boolean): void {
+  draw(camera: Camera, radius: number): void {
     const { gl, canvas } = this;
     const ratio = canvas.width / camera.width;
     gl.viewport(0, 0, canvas.width, canvas.height);
@@ -159,15 +161,11 @@ export class GlPoints implements Points {
     gl.uniform2f(this.set.centre, camera.x, camera.y);
     gl.uniform2f(this.set.scale, (2 * camera.scale) / camera.width, (2 * camera.scale) / camera.height);
     gl.uniform1f(this.set.size, 2 * radius * ratio);
-    const count = hurry ? Math.min(this.order.length, this.quick) : this.order.length;
     const start = performance.now();
-    gl.drawArrays(gl.POINTS, 0, count);
-    if (hurry && this.order.length > 50_000) {
-      gl.finish();
-      const each = (performance.now() - start) / count;
-      // half of a 60 Hz frame for the points while they move; all of them again when they rest
-      this.quick = Math.max(20_000, Math.round(8 / Math.max(each, 1e-7)));
-    }
+    gl.drawArrays(gl.POINTS, 0, this.order.length);
+    if (this.took !== null) return;
+    gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)); // returns when all is drawn
+    this.took = performance.now() - start;
   }
 }
 
@@ -177,6 +175,7 @@ export class CanvasPoints implements Points {
   private order: Uint32Array = new Uint32Array(0);
   private points: Float32Array = new Float32Array(0);
   private looks: Uint8Array = new Uint8Array(0);
+  private afford = 150_000; // points of a frame in a hurry
 
   constructor(private readonly canvas: HTMLCanvasElement) {}
 
@@ -196,7 +195,8 @@ export class CanvasPoints implements Points {
     const picture = to.createImageData(width, height);
     const side = Math.max(1, Math.round(1.8 * radius * ratio));
     const scale = camera.scale * ratio;
-    const count = hurry ? Math.min(this.order.length, 150_000) : this.order.length;
+    const count = hurry ? Math.min(this.order.length, this.afford) : this.order.length;
+    const start = performance.now();
     const data = picture.data;
     for (let o = 0, at = 0; o < count; o++, at += 8) {
       const i = this.order[o]!;
@@ -215,5 +215,8 @@ export class CanvasPoints implements Points {
       }
     }
     to.putImageData(picture, 0, 0);
+    if (!hurry || count < 1000) return;
+    const each = (performance.now() - start) / count;
+    this.afford = Math.max(10_000, Math.round(15 / Math.max(each, 1e-6))); // most of a 60 Hz frame
   }
 }

@@ -4,7 +4,7 @@ import type { App } from "../app";
 import { pythonName } from "../app";
 import type { ColourInfo } from "../contract";
 import { kindColour } from "../colour";
-import { fill, h } from "../dom";
+import { dark, fill, h } from "../dom";
 import { shown } from "../show";
 
 const MOST = 40;
@@ -56,7 +56,7 @@ export function classesPanel(app: App): HTMLElement {
           app.python(`model.decode(Z[${pythonName(info.name)} == ${JSON.stringify(name)}].mean(0, keepdims=True))`);
         } },
           shown(view, app.opened.item, wide ? 300 : 84, `the average ${name}`),
-          h("span", { class: "name" }, h("i", { class: "dot", style: { background: kindColour(level) } }), name),
+          h("span", { class: "name" }, h("i", { class: "dot", style: { background: kindColour(level, dark()) } }), name),
           h("small", null, `${count} items`)),
       ); // prettier-ignore
       if (made.length % 4 === 0) fill(grid, made);

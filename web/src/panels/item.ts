@@ -26,20 +26,24 @@ export function itemPanel(app: App): HTMLElement {
     const code = index >= 0 ? app.codes?.of(index) ?? null : hand!.code;
     const decoded = code && app.decoder?.why === null ? app.decoder.decode(code.slice()) : null;
     decoded?.catch(() => {});
-    let answer: ItemAnswer | null = null;
+    const asked = index >= 0 ? app.source.item(index) : Promise.resolve(null);
     let trouble: string | null = null;
-    if (index >= 0) {
-      try {
-        answer = await app.source.item(index);
-      } catch (error) {
-        trouble = (error as Error).message;
-      }
-    }
+    const told = asked.catch((error: Error) => ((trouble = error.message), null));
+    // Python may still be loading the model: meanwhile the page shows what it knows by itself
+    const late = await Promise.race([told.then(() => false), new Promise<boolean>((resolve) => setTimeout(resolve, 200, true))]);
+    if (mine !== run) return;
+    if (late) await render(mine, index, code, decoded, null, "Python is asked …");
+    const answer = await told;
+    if (mine !== run) return;
+    app.python(answer?.python);
+    await render(mine, index, code, decoded, answer, trouble);
+  };
+
+  const render = async (mine: number, index: number, code: Float32Array | null, decoded: Promise<View> | null, answer: ItemAnswer | null, trouble: string | null) => {
     const made = answer?.reconstruction ?? (decoded ? await decoded.catch(() => null) : null);
     const input = answer?.input ?? (index >= 0 ? ((await thumbnail(app, index)) ?? (await fromColours(app, index))) : null);
     if (mine !== run) return;
-    app.python(answer?.python);
-    const title = index >= 0 ? app.titleOf(index) : hand!.title;
+    const title = index >= 0 ? app.titleOf(index) : (app.hand?.title ?? "");
     const facts: string[] = [];
     if (index >= 0 && app.colouring) facts.push(`${app.colouring.info.title} ${app.valueOf(index)}`);
     if (answer?.error !== null && answer?.error !== undefined) facts.push(`error ${short(answer.error)}`);
@@ -49,7 +53,7 @@ export function itemPanel(app: App): HTMLElement {
     fill(
       panel,
       h("header", { class: "title" }, h("h2", null, title), h("p", { class: "facts" }, facts.join(" · "))),
-      trouble && h("p", { class: "warning" }, trouble),
+      trouble && h("p", { class: answer === null && trouble.endsWith("…") ? "quiet" : "warning" }, trouble),
       h("div", { class: input?.kind === "image" || made?.kind === "image" ? "figures" : "figures wide" }, figures),
       h("div", { class: "row" }, index >= 0 && ["A", "B", "C"].map((name, slot) =>
         button(`to ${name}`, () => app.put(slot, index), { title: `Put this item into slot ${name} (key ${name.toLowerCase()})` })),

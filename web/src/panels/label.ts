@@ -3,7 +3,7 @@
 import type { App } from "../app";
 import { pythonList, YOURS } from "../app";
 import { kindColour } from "../colour";
-import { button, fill, h, quiet, soon } from "../dom";
+import { button, dark, fill, h, quiet, soon } from "../dom";
 import { csv, saveText } from "../export";
 import { vote, VOTERS } from "../vote";
 import { itemButton } from "./item";
@@ -51,6 +51,7 @@ export function labelPanel(app: App): HTMLElement {
       return;
     }
     refused = "";
+    fill(about, "the names are spreading …");
     const asked = app.opened.static ? null : await app.source.label(labels).catch((error: Error) => ((refused = error.message), null));
     const answer = asked ?? (app.codes && (await vote(labels, app.codes, soon)));
     if (mine !== run || !answer) return;
@@ -83,7 +84,7 @@ export function labelPanel(app: App): HTMLElement {
       const to = spreadTo.get(n);
       const level = told?.levels.indexOf(n) ?? -1;
       return h("div", { class: "level" },
-        h("i", { class: "dot", style: { background: level >= 0 ? kindColour(level) : "currentColor" } }),
+        h("i", { class: "dot", style: { background: level >= 0 ? kindColour(level, dark()) : "currentColor" } }),
         button(n, () => give(n), { class: "link", title: "give this name to what is selected" }),
         h("span", { class: "quiet" }, `${counts.get(n)} named${to ? ` · ${to.count} told · ${Math.round(100 * to.sure)} % sure` : ""}`),
         button("×", () => app.label([...app.labels].filter(([, l]) => l === n).map(([i]) => i), null), { class: "link", "aria-label": `take the name ${n} away` }));

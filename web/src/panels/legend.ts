@@ -50,7 +50,7 @@ function kinds(app: App): HTMLElement {
   return h("div", { class: "kinds", role: "group", "aria-label": `${info.title}: press to filter` },
     levels.slice(0, MANY).map((level, l) =>
       h("button", { type: "button", class: "kind", "aria-pressed": String(!on || on.has(l)), title: `${counts[l]} items. Press: only this; again: more or fewer; with shift: all but this`, onclick: (event: MouseEvent) => press(l, event) },
-        h("i", { class: `dot ${SHAPES[kindShape(l)]}`, style: { "--dot": kindColour(l) } }), h("span", null, level || "(empty)"))),
+        h("i", { class: `dot ${SHAPES[kindShape(l)]}`, style: { "--dot": kindColour(l, dark()) } }), h("span", null, level || "(empty)"))),
     levels.length > MANY && h("span", { class: "quiet" }, `and ${levels.length - MANY} more`)); // prettier-ignore
 }
 

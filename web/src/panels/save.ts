@@ -35,7 +35,7 @@ function drawing(app: App, map: MapView): string {
   const night = dark();
   const legend =
     c?.info.kind === "category"
-      ? (c.info.levels ?? []).map((text, l) => ({ colour: kindColour(l), text }))
+      ? (c.info.levels ?? []).map((text, l) => ({ colour: kindColour(l, night), text }))
       : c
         ? [0, 1 / 3, 2 / 3, 1].map((t) => ({ colour: css(sequential(t, night)), text: short(c.low + t * (c.high - c.low)) }))
         : [];
