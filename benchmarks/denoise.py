@@ -48,7 +48,7 @@ def pictures(seeds: int) -> None:
         rows += photographs(model, test, noisy, seed, f"{seconds:.0f} s ({cpu:.0f} s of CPU)")
         finer += made_finer(model, test, seed)
         if not seed:
-            draw(model, test[:3], noisy[:3])
+            draw(model, test[2:4], noisy[2:4])
     table.write("denoise", "BSD68 in grey, normal noise of 25 of 255 levels",
                 f"Noise neither rounded nor clipped. Model: PCA(64) of {PATCHES:,} patches of {SIDE} x {SIDE} from 200 "
                 f"training pictures, and a mixture of {COMPONENTS} normals of its codes. Mean PSNR of 68 pictures "
@@ -175,17 +175,19 @@ def of_pictures(found: list[float]) -> str:
 
 def draw(model: Any, clean: list[np.ndarray], noisy: list[np.ndarray]) -> None:
     """A part of some pictures: noisy, denoised, clean."""
-    parts = [(slice(100, 228), slice(100, 292))] * len(clean)
-    figure = plots.canvas(6.0, 1.45 * len(clean))
-    for row, (x, y, part) in enumerate(zip(clean, noisy, parts, strict=True)):
-        made = im.denoise(model, y[None], LEVEL)[0]
-        for column, (name, shown) in enumerate({"noisy": y, "denoised": made, "clean": x}.items()):
+    part = (slice(100, 196), slice(100, 244))
+    figure = plots.canvas(5.2, 1.25 * len(clean))
+    for row, (x, y) in enumerate(zip(clean, noisy, strict=True)):
+        x, y = x[part], y[part]
+        for column, (name, shown) in enumerate(
+            {"noisy": y, "denoised": im.denoise(model, y[None], LEVEL)[0], "clean": x}.items()
+        ):
             ax = figure.add_axes((column / 3 + 0.005, 1 - (row + 0.98) / len(clean), 0.323, 0.86 / len(clean)))
-            ax.imshow(np.clip(shown[part], 0, 255), cmap="gray", vmin=0, vmax=255)
+            ax.imshow(np.clip(shown, 0, 255), cmap="gray", vmin=0, vmax=255)
             ax.set_axis_off()
             told = name if name == "clean" else f"{name}, {psnr(np.clip(shown, 0, 255), x):.1f} dB"
-            ax.set_title(told, fontsize=8, color=plots.INK, pad=2)
+            ax.set_title(told, fontsize=7, color=plots.INK, pad=2)
     PICTURE.parent.mkdir(exist_ok=True)
     plots.write(figure, PICTURE)
-    small = Image.open(PICTURE).convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
+    small = Image.open(PICTURE).convert("P", palette=Image.Palette.ADAPTIVE, colors=24)
     small.save(PICTURE, optimize=True)
