@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,10 @@ def explore(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
         items=name, python=python, static=static, maps=maps, port=port, browser=False if no_browser else None,
         block=True, seed=seed, said=say, shown=shown,
     )  # fmt: skip
+    if getattr(made, "busy", False):  # a map takes minutes, and whoever pressed Ctrl-C does not wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     if static is not None:
         size: int = made.size  # type: ignore[union-attr]  # a file was asked for
         if as_json:

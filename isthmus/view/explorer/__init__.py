@@ -70,7 +70,8 @@ class Explorer:
         except BaseException:
             socket.close()
             raise
-        self._state, self._socket = state, socket
+        self._state, self._socket, self._live = state, socket, live
+        live.begin_soon()
         self.url = f"http://127.0.0.1:{self.port}/?token={token}"
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
@@ -79,6 +80,11 @@ class Explorer:
     def labels(self) -> dict[int, str]:
         """Labels given in the page so far, by item."""
         return dict(self._state.labels)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the model is still being loaded, or a map made, which nothing can hurry."""
+        return bool(self._live.busy)
 
     def wait(self) -> None:
         """Serve until Ctrl-C."""
@@ -93,6 +99,7 @@ class Explorer:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+        self._live.close()
 
     def __enter__(self) -> Explorer:
         return self

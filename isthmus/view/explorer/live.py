@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
-from isthmus.errors import DataError, NotSupported, SettingError
+from isthmus.errors import DataError, IsthmusWarning, NotSupported, SettingError
 from isthmus.view.explorer.cache import Contents
 
 __all__ = ["Live"]
@@ -24,6 +26,7 @@ SUGGESTED = 10
 AN_ITEM = {"tsne": 0.008, "umap": 0.004}  # seconds of a map, roughly; before it is there nobody knows better
 LEAST = 2.0  # seconds that one is asked to wait
 MOST_READ = 200_000  # rows of a file that are read up to the one that is asked for
+PATIENCE = 10.0  # seconds that the end waits for the model
 PAUSE = 3.0  # seconds in which the page gets all of the processor
 MISSING = 65535
 
@@ -35,7 +38,7 @@ class Live:
 
     Parameters
     ----------
-    load : gives the model and its items; called once, in a thread of its own, when it is asked for or after 3 s
+    load : gives the model and its items; called once, when it is asked for or soon after the start
     contents : what the page was told
     keep : is called when a map was added to the contents
     seed : of maps and labels
@@ -50,9 +53,27 @@ class Live:
         self._begun: dict[str, float] = {}
         self._spread: Any = None
         self._begun_loading = threading.Event()
-        timer = threading.Timer(PAUSE, self._begin)
-        timer.daemon = True
-        timer.start()
+        self._timer: threading.Timer | None = None
+
+    def begin_soon(self) -> None:
+        """Load what is there to be loaded in a moment, unless it is asked for before."""
+        self._timer = threading.Timer(PAUSE, self._begin)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def close(self) -> None:
+        """Wait a while for what is being loaded: a thread that computes while the process ends may take it down."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._begun_loading.is_set():
+            with suppress(TimeoutError):
+                self._loading.exception(PATIENCE)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the model is being loaded, or a map made."""
+        loading = self._begun_loading.is_set() and not self._loading.done()
+        return loading or not all(future.done() for future in self._maps.values())
 
     def _begin(self) -> None:
         with self._lock:
@@ -75,6 +96,13 @@ class Live:
         self._begin()
         return self._loading.result()
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One question at a time; what is only worth knowing, and known from the start, is not said again each time."""
+        with self._lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", IsthmusWarning)
+            yield
+
     # ---- one item, and codes -----------------------------------------------------------------------------------------
 
     def item(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +119,7 @@ class Live:
             raise SettingError(f"index={index!r}: items are called 0 to {told['n'] - 1}")
         model, X, stored = self._parts
         names = self.contents.blobs.get("names")
-        with self._lock:
+        with self._alone():
             form, one = model.format_, stored[index : index + 1]
             row = None
             source = source_of(X) if form.spec.kind == "table" and is_table(X) else None
@@ -121,7 +149,7 @@ class Live:
         model, _, _ = self._parts
         if not callable(getattr(model, "decode", None)):
             raise NotSupported(f"this {type(model).__name__} does not decode")
-        with self._lock:
+        with self._alone():
             items = views_of(model.format_, model.decode(codes))
         return {"items": items, "python": "model.decode(codes)"}
 
@@ -141,7 +169,7 @@ class Live:
         from isthmus.verbs.label import label
 
         model, X, _ = self._parts
-        with self._lock:
+        with self._alone():
             if self._spread is None:
                 self._spread = label(model, X, y, seed=self._seed)
             else:
