@@ -82,7 +82,8 @@ def page(model: Any, X: Any, y: Any) -> None:
             with Image.open(io.BytesIO(view.screenshot())) as shot:
                 whole.paste(shot, (left, 0))
         browser.close()
-    whole.resize((800, 640), Image.Resampling.LANCZOS).quantize(24).save(PAGE, optimize=True)
+    small = whole.resize((850, 680), Image.Resampling.LANCZOS).crop((0, 0, 850, 560))
+    small.quantize(40, method=Image.Quantize.MAXCOVERAGE).save(PAGE, optimize=True)
     print(f"{PAGE}: {PAGE.stat().st_size / 1e3:.0f} kB")
 
 

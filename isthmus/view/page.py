@@ -59,7 +59,7 @@ figcaption{font-size:.92rem;line-height:1.5;color:var(--faint);margin-top:.6rem}
 figcaption b{color:var(--ink);font-weight:600}
 .wide{overflow-x:auto;margin:0}
 table{border-collapse:collapse;width:100%;font-size:.9rem;line-height:1.4;font-variant-numeric:tabular-nums}
-th,td{padding:.4rem .5rem;text-align:end;border-bottom:1px solid var(--rule);vertical-align:baseline}
+th,td{padding:.4rem .38rem;text-align:end;border-bottom:1px solid var(--rule);vertical-align:baseline}
 th{font-weight:500;color:var(--faint);font-size:.82rem}
 tbody th,td.word,th.word{text-align:start}
 tbody th{color:var(--ink);font-size:.9rem;font-weight:600}

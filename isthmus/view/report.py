@@ -289,7 +289,7 @@ class _Writer:
             line = [text(row["model"], 60)]
             for key in shown:
                 value = format(row[key], HEADINGS[key][1]) if key in row and np.isfinite(row[key]) else "–"
-                line.append((bar(row["squared_error"] / worst, i > 0) if key == "squared_error" else "") + value)
+                line.append((bar(row["squared_error"] / worst, i > 0, 2.5) if key == "squared_error" else "") + value)
             lines.append(line)
         head = ["", *(HEADINGS[key][0] for key in shown)]
         if self.beside_pca:
