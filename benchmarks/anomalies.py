@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,9 @@ def outlier_factor(X: np.ndarray, new: np.ndarray | None, seed: int) -> np.ndarr
     from sklearn.neighbors import LocalOutlierFactor
 
     X, new = ranged(X, new)
-    fitted = LocalOutlierFactor(min(LOF, len(X) - 1), novelty=new is not None).fit(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of tables in which rows occur more than twenty times
+        fitted = LocalOutlierFactor(min(LOF, len(X) - 1), novelty=new is not None).fit(X)
     return -fitted.negative_outlier_factor_ if new is None else -fitted.score_samples(new)
 
 

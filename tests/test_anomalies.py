@@ -137,7 +137,7 @@ def test_without_a_reference_the_model_alone_says(model: Any) -> None:
 
 def test_an_item_of_the_reference_is_compared_with_the_others() -> None:
     rows = np.random.default_rng(0).standard_normal((40, 3))
-    found = LocalOutliers(rows)(rows)[:, 0]
+    found = LocalOutliers(rows, ranged=False)(rows)[:, 0]
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=2) + 1e9 * np.eye(40)
     np.testing.assert_allclose(found, distances.min(1), rtol=1e-12)
 
@@ -146,8 +146,10 @@ def test_the_outlier_factor_is_that_of_scikit_learn() -> None:
     from sklearn.neighbors import LocalOutlierFactor
 
     rows = np.random.default_rng(0).standard_normal((300, 4))
-    theirs = -LocalOutlierFactor(20).fit(rows).negative_outlier_factor_
-    np.testing.assert_allclose(LocalOutliers(rows)(rows)[:, 1], theirs, rtol=1e-6)
+    found = LocalOutliers(rows)(rows)
+    for place, k in ((1, 5), (2, 20)):
+        theirs = -LocalOutlierFactor(k).fit(rows / np.ptp(rows, axis=0)).negative_outlier_factor_
+        np.testing.assert_allclose(found[:, place], theirs, rtol=1e-6)
 
 
 def test_a_trained_embedding_finds_what_an_untrained_one_does_not(model: Any) -> None:
@@ -166,10 +168,10 @@ def test_the_detector_needs_the_items_that_it_learns_from(detector: im.AnomalyDe
     assert roc_auc_score(truth, -unaware.score_samples(both)) < 0.95
 
 
-def test_half_of_what_it_learns_from_may_be_wrong() -> None:
+def test_a_heap_of_anomalies_may_be_among_what_it_learns_from() -> None:
     random = np.random.default_rng(0)
-    X = np.concatenate([on_a_plane(300, 0), 6 + 0.3 * random.standard_normal((120, 6))])
-    truth = np.repeat([0, 1], [300, 120])
+    X = np.concatenate([on_a_plane(300, 0), 6 + 0.3 * random.standard_normal((60, 6))])
+    truth = np.repeat([0, 1], [300, 60])
     trusting, wary = (im.AnomalyDetector(contaminated=wary).fit(X) for wary in (False, True))
     assert roc_auc_score(truth, -wary.score_samples(X)) > 0.99
     assert roc_auc_score(truth, -trusting.score_samples(X)) < 0.9

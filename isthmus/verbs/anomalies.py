@@ -83,7 +83,8 @@ class Reference:
         rows = _rows(model, stored[torch.from_numpy(near)])
         self.count_ = len(rows)
         self._shift, self._scale = _scaling(model, rows)
-        self._near = LocalOutliers((rows - self._shift) / self._scale, _groups(model, rows.shape[1]), seed)
+        ranged = model.format_.spec.kind == "vector"
+        self._near = LocalOutliers((rows - self._shift) / self._scale, ranged, _groups(model, rows.shape[1]), seed)
         measured = _by_block(self._measured, stored[torch.from_numpy(chosen)])
         self._rising = np.sort(measured, axis=0)  # (m, L), each in order
         self.scores_ = self._worth(measured, "combined")
