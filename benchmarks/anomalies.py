@@ -178,8 +178,11 @@ def false(runs: list[dict[str, Any]]) -> str:
         for key in ("false", "found", "empty")
     }
     rates = means["false"]
-    error = f" ± {rates.std(ddof=1) / np.sqrt(len(rates)):.3f}, n={len(rates)}" if len(rates) > 1 else ""
-    return f"{rates.mean():.3f}{error} ({means['found'].mean():.2f}, {means['empty'].mean():.2f})"
+    text = f"({means['found'].mean():.2f}, {means['empty'].mean():.2f})"
+    if len(rates) == 1:
+        return f"{rates[0]:.3f} {text}"
+    whole = f"{rates.mean():.3f} ± {rates.std(ddof=1) / np.sqrt(len(rates)):.3f}, n={len(rates)} {text}"
+    return f"{whole}; of lists that hold something {np.mean([run['false'] for run in runs if not run['empty']]):.3f}"
 
 
 def picture() -> None:
