@@ -69,7 +69,8 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
     protocol = (
         "Chromium without a screen, points drawn by SwiftShader in software (no GPU), window of "
         f"{SIZE['width']} x {SIZE['height']}. MNIST, Autoencoder(30) of default size. Frames: the map moves in every "
-        "frame for 4 s; a whole drawing is one with soft edges and shapes, as when the map rests."
+        "frame for 4 s, for which the page draws as many points as it has time for; a whole drawing is of all points, "
+        "with soft edges and shapes, as when the map rests."
     )
     table.write("explorer", "The explorer", protocol, rows)
 
