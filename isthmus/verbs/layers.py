@@ -49,7 +49,7 @@ class Layers:
     names : layers in the order in which they were called first, after "input"; a layer that is called again in one
         pass has the further names "name:2", "name:3", ...
     activations : dict of (n, d) float32 by name
-    maps : dict of (n, 2) float32 by name: the first two principal components, for ``isthmus.view.plots.map_2d``
+    maps : dict of (n, 2) float32 by name: the first two principal components, drawn by ``isthmus.plots.layers``
     rows : list of dicts by layer: layer, kind (the module's class), shape (of one item's activations), width (d),
         effective_dimension, cka_input and cka_previous (linear CKA with the input and with the layer before, from 0
         to 1), overlap (share of the 10 nearest neighbours that were so in the layer before), probe and probe_se
