@@ -193,7 +193,7 @@ export class CanvasPoints implements Points {
     const to = this.canvas.getContext("2d")!;
     const ratio = width / camera.width;
     const picture = to.createImageData(width, height);
-    const side = Math.max(1, Math.round(1.8 * radius * ratio));
+    const side = Math.max(1, Math.round(1.4 * radius * ratio));
     const scale = camera.scale * ratio;
     const count = hurry ? Math.min(this.order.length, this.afford) : this.order.length;
     const start = performance.now();
