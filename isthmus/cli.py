@@ -149,6 +149,10 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
         format_of(X, chosen.get("format")).fit(X)  # fails in the same way, and names the row of the file, not of a part
         raise
     model.save(output)  # whatever happens while it is measured
+    if count(X) < 2:
+        answer({"model": word, "latents": model.latent_dim_, "output": output}, "one item: nothing to measure on", as_json)
+        say(f"wrote {output}: {word}, {model.latent_dim_} latents")
+        return
     if supervised and None in y:
         y = None  # nearest neighbours are judged by the labels of all
     report = evaluate(model, taken(X, held_out), taken(y, held_out), train=taken(X, learned) if len(held_out) else None)

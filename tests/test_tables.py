@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -80,6 +80,8 @@ def test_kinds_are_found_and_shown(mixed: Any) -> None:
         ([dt.date(2000, 1, 1 + i % 28) for i in range(60)], "datetime"),
         ([Decimal(i * i) / 4 for i in range(60)], "continuous"),
         (range(60), "identifier"),
+        (np.delete(np.arange(100), np.arange(5, 100, 9)), "identifier"),  # a part of the rows
+        (np.arange(60) * 2, "integer"),
         (range(7, 47), "integer"),
         ([3] * 60, "constant"),
         ([None] * 60, "empty"),
@@ -226,6 +228,7 @@ def test_from_tensor_undoes_to_tensor(frame: Any) -> None:
 
 @given(frames())
 @settings(max_examples=40)
+@example(pd.DataFrame({"beside": [-1.0, -0.5, 0.0, 0.5, 1.0], "far": [0, 0, 0, 0, 512 - 2**63]}))
 def test_unscale_undoes_scale_within_the_resolution(frame: Any) -> None:
     made = TableFormat()
     stored = made.fit_tensor(frame)

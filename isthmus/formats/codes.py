@@ -198,7 +198,7 @@ def clipped(values: np.ndarray, store: str, type: str) -> np.ndarray:
     own = np.iinfo(type if type in ("int8", "int16", "int32", "uint8", "uint16", "uint32") else store)
     least, most = max(int(bounds.min) + 1, int(own.min)), min(int(bounds.max), int(own.max))
     if values.dtype.kind == "f":
-        return np.clip(values, least, min(most, 2**63 - 1024)).astype(store)
+        return np.clip(values, max(least, 1024 - 2**63), min(most, 2**63 - 1024)).astype(store)  # as floats can be
     if values.dtype == np.uint64:
         return np.minimum(values, np.uint64(most)).astype(store)
     return np.clip(values.astype(np.int64), least, most).astype(store)

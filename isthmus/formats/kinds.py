@@ -8,7 +8,7 @@ same rows in memory give the same kinds.
 Arrow type                kind
 ========================= =============================================================================================
 boolean                   boolean
-integers                  integer; identifier where each row is one more than the row before; constant
+integers                  integer; identifier where numbers rise from row to row with hardly a gap; constant
 floats, decimals          integer where all are whole numbers, else continuous; constant
 dictionary                ordinal where its levels have an order, else category
 text                      category where, on the mean, a level is seen twice; else text where there are spaces or some
@@ -62,6 +62,7 @@ FEW = 20  # different values below which a number has no spike: its values are a
 HEAVY = 1.5  # deviation over the deviation of the middle nine tenths from which tails are heavy; 1.0 for a normal
 FARTHEST = 20.0  # deviations of the middle nine tenths at which one value alone makes the tails heavy
 FEWEST = 50  # rows from which a column can be an identifier
+GAPS = 1.5  # numbers between the first and the last row over rows, up to which rising numbers count the rows
 LONGEST = 32  # bytes of text that are kept
 
 
@@ -199,14 +200,15 @@ class Numbers(Found):
         self.quantiles.add(x)
 
     def _follow(self, array: Any) -> None:
-        """Whether every row is one more than the row before, as numbers of rows are."""
+        """Whether numbers rise from row to row, as numbers of rows do, in a part of them too."""
         import pyarrow
 
         if not self.counting or not pyarrow.types.is_integer(array.type) or self.nulls:
             self.counting = False
             return
         values = array.to_numpy(zero_copy_only=False)
-        self.counting = bool((values[1:] - values[:-1] == 1).all()) and self.last in (None, int(values[0]) - 1)
+        rises = self.last is None or int(values[0]) > self.last
+        self.counting = rises and bool((values[1:] > values[:-1]).all())
         self.last = int(values[-1])
 
     def _finish(self) -> Code:
@@ -219,8 +221,8 @@ class Numbers(Found):
             )
         if self.low == self.high and self.kind is None and len(self.exact) < 2:
             return self._one_level(self._value())
-        if self.kind is None and self.counting and self.rows >= FEWEST:
-            return self._left_out("identifier", None, "each row is one more than the row before")
+        if self.kind is None and self.counting and FEWEST <= self.rows > (self.high - self.low) / GAPS:
+            return self._left_out("identifier", None, "numbers rise from row to row with hardly a gap")
         if self.kind == "integer" and not self.whole:
             raise FormatError(f'kinds={{"{self.name}": "integer"}}: the column holds numbers that are not whole; round '
                               'it first, or give "continuous"')  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -213,12 +214,16 @@ class TableFormat(Format):
     def _require_columns(self, source: Source) -> None:
         given = source.schema.names
         lost = [f'"{code.name}"' for code in self.codes_ if code.name not in given and code.elements]
-        if lost:
-            raise FormatError(
-                f"The feature names should match those that were passed during fit: missing: {listing(lost)}. A column "
-                "without values will do where they are not known"
-            )
         known = {code.name for code in self.codes_}
+        if lost:
+            new = {name.casefold().strip(): name for name in given if name not in known}
+            near = {name: get_close_matches(name.strip('"').casefold(), new, 1, 0.8) for name in lost}
+            like = [f'"{new[found[0]]}" for {name}' for name, found in near.items() if found]
+            raise FormatError(
+                f"The feature names should match those that were passed during fit: missing: {listing(lost)}. "
+                + (f"Is it {listing(like)}? Rename it; a" if like else "A")
+                + " column without values will do where they are not known"
+            )
         if new := [f'"{name}"' for name in given if name not in known]:
             warnings.warn(f"columns not learned from are left aside: {listing(new)}", IsthmusWarning, stacklevel=5)
 

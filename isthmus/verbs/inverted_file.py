@@ -73,7 +73,7 @@ class InvertedFile:
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = path
-        self.name = "this index" if path is None else str(Path(os.fsdecode(path)))
+        self.name = "in memory" if path is None else str(Path(os.fsdecode(path)))
         self.lock = threading.RLock()  # one call at a time
         self._sharing = threading.Lock()  # of the threads within one call
         self._open: sqlite3.Connection | None = None

@@ -189,7 +189,8 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Index of {self._file.name}: {self._file.meta['metric']}, codes of {self._file.meta['width']}>"
+        meta = self._file.meta
+        return f"<Index {self._file.name}: {len(self):,} codes of {meta['width']} numbers, {meta['metric']}>"
 
     # ---- queries -----------------------------------------------------------------------------------------------------
 
