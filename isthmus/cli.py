@@ -150,7 +150,8 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
         raise
     model.save(output)  # whatever happens while it is measured
     if count(X) < 2:
-        answer({"model": word, "latents": model.latent_dim_, "output": output}, "one item: nothing to measure on", as_json)
+        told = {"model": word, "latents": model.latent_dim_, "output": output}
+        answer(told, "one item: there is nothing to measure on", as_json)
         say(f"wrote {output}: {word}, {model.latent_dim_} latents")
         return
     if supervised and None in y:

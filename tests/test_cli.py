@@ -497,3 +497,11 @@ def test_ctrl_c_before_training(run: Run, here: Path, monkeypatch: pytest.Monkey
     done = run("fit", here / "digits.npy", "-o", "m.isthmus")
     assert (done.code, done.err.strip(), done.out) == (130, "isthmus: stopped", "")
     assert not list(Path().iterdir())
+
+
+def test_one_item_is_learned_and_not_measured(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.arange(12, dtype=np.float32)[None])
+    done = run("fit", "one.npy", "-o", "one.isthmus", "--model", "pca")
+    assert done.code == 0
+    assert "nothing to measure" in done.out
+    assert run("info", "one.isthmus").code == 0
