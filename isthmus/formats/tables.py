@@ -216,9 +216,9 @@ class TableFormat(Format):
         lost = [f'"{code.name}"' for code in self.codes_ if code.name not in given and code.elements]
         known = {code.name for code in self.codes_}
         if lost:
-            new = {name.casefold().strip(): name for name in given if name not in known}
-            near = {name: get_close_matches(name.strip('"').casefold(), new, 1, 0.8) for name in lost}
-            like = [f'"{new[found[0]]}" for {name}' for name, found in near.items() if found]
+            other = {name.casefold().strip(): name for name in given if name not in known}
+            near = {name: get_close_matches(name.strip('"').casefold(), other, 1, 0.8) for name in lost}
+            like = [f'"{other[found[0]]}" for {name}' for name, found in near.items() if found]
             raise FormatError(
                 f"The feature names should match those that were passed during fit: missing: {listing(lost)}. "
                 + (f"Is it {listing(like)}? Rename it; a" if like else "A")
