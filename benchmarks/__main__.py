@@ -28,7 +28,7 @@ PARTS = {
     "layers": "what each layer of an encoder knows (2 minutes)",
     "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
     "compare_codes": "nine formats of codes on digits, tables and words (10 minutes)",
-    "larger": "tables ten times the memory that a process may have, and encoding beside reading (20 minutes, 3 GB)",
+    "larger": "tables ten times the memory that a process may have, and encoding beside reading (30 minutes, 11 GB)",
     "explorer": "the page: start, decode, frames, size of the static file; needs Chromium (5 minutes)",
     "anomalies": "28 tables of ADBench: AUROC and false-discovery rate beside scikit-learn (6 minutes)",
     "streaming": "a set on disk against the same in memory (5 minutes)",

@@ -16,9 +16,8 @@ import numpy as np
 
 from benchmarks import table
 
-LIMIT = 5 * 2**28  # bytes of private memory of a process, and
-ROOM = 5 * 2**27  # what is left of it beside the libraries, which take 600 MiB and more
-TIMES = (1, 3, 10)  # of the room, that the tables are as Arrow tables in memory
+LIMIT = 2**30  # bytes of private memory of a process, the libraries' own 560 MiB counted with them
+TIMES = (1, 3, 10)  # of the limit, that the tables are as Arrow tables in memory
 BLOCK = 125_000  # rows made at a time, one row group
 WIDTH = 488  # bytes of a row of the table of the limit as an Arrow table, with names of categories of so many
 LETTERS = 96
@@ -26,10 +25,7 @@ TIMED, SHORT = 10_000_000, 12  # rows of the table that is timed, and letters of
 NEURAL = 300_000  # rows of it that networks encode: their time is that of the rows
 FEW = 1000  # rows that show what the libraries take
 ROUNDS = 2  # in which the readers and the models take turns
-FITTED = (
-    ("PCA", ["--model", "pca"], TIMES),
-    ("Autoencoder, small", ["--size", "small", "--budget", "10s"], (TIMES[0], TIMES[-1])),
-)
+FIT = ["--model", "pca", "--latent", "8"]
 ENCODED = {
     "PCA()": ({"class": "PCA"}, TIMED),
     'Autoencoder(size="small")': ({"class": "Autoencoder", "size": "small", "epochs": 1, "verbose": False}, NEURAL),
@@ -183,42 +179,49 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("ISTHMUS_CACHE") or None, prefix="isthmus-larger-") as name:
         folder = Path(name)
         os.environ["ISTHMUS_CACHE"] = str(folder)
-        in_part = -(-ROOM // (WIDTH * BLOCK))  # blocks
-        if shutil.disk_usage(folder).free < 3 * TIMES[-1] * in_part * BLOCK * 100:
-            raise RuntimeError(f"{folder} has too little room: set ISTHMUS_CACHE to a folder with 4 GB")
-        path = folder / "timed.parquet"
-        written(path, 0, TIMED // BLOCK, SHORT)
-        megabytes = path.stat().st_size / 1e6
-        beside = timed(path)
-        print(*beside, sep="\n", flush=True)
-        path.unlink()
-        parts = [folder / f"part-{number}.parquet" for number in range(TIMES[-1])]
-        sizes = [written(part, in_part * number, in_part, LETTERS) for number, part in enumerate(parts)]
-        on_disk = sum(part.stat().st_size for part in parts) / 1e9
-        rows = limited(folder, parts, sizes, in_part * BLOCK)
+        if shutil.disk_usage(folder).free < TIMES[-1] * LIMIT:
+            raise RuntimeError(f"{folder} has too little room: set ISTHMUS_CACHE to a folder with 11 GB")
+        under_a_limit(folder)
+        beside_reading(folder)
     signal.signal(signal.SIGTERM, before)
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    table.write("larger", "Tables larger than memory, and encoding beside reading",
-                "20 columns (12 numbers, of which four have heavy tails, one a spike, and four are whole; categories "
-                "of 5, 12, 24 and 60 levels; two booleans; two moments; holes in eight), drawn from four hidden "
-                f"numbers a row. **Under a limit**: the commands `fit` and `encode` on Parquet files of "
-                f"{in_part * BLOCK:,} rows, of {WIDTH} bytes each as an Arrow table (names of {LETTERS} letters); ten "
-                f"files are {sum(sizes) / 2**30:.1f} GiB in memory and {on_disk:.1f} GB on disk. The process has an "
-                f"RLIMIT_DATA of {LIMIT / 2**20:.0f} MiB, which counts all private memory, the libraries' too: some "
-                f"600 MiB, as a table of {FEW:,} rows shows, so that {ROOM / 2**20:.0f} MiB are the room. (RLIMIT_AS "
-                "does not go: PyTorch and Arrow map gigabytes of addresses that they never touch.) VmData is what "
-                "the limit counts, RssAnon what is in memory of it, both the most that was seen at 50 looks a "
-                "second; VmHWM has the code of the libraries too. Reads: how often "
-                "the first file was begun. Same codes: of the first file, against the table in memory without a "
-                f"limit, to the bit. **Beside reading**: {TIMED:,} rows, one file of {megabytes:.0f} MB, names of "
-                f"{SHORT} letters, no limit; pyarrow has as many threads as we have; networks encode the first "
-                f"{NEURAL:,}, and their time is multiplied; {ROUNDS} rounds in turn, medians. The load of the machine "
-                f"over the last 1, 5 and 15 minutes was {load} at the end: where it is above the threads, others were "
-                "at work, and CPU seconds tell more than seconds.", beside + rows)  # fmt: skip
+
+
+def load() -> str:
+    """How busy the machine was."""
+    return (f"The load of the machine over the last 1, 5 and 15 minutes was "
+            f"{', '.join(f'{value:.1f}' for value in os.getloadavg())} at the end: where it is above the threads, "
+            "others were at work, and CPU seconds tell more than seconds.")  # fmt: skip
+
+
+COLUMNS = ("20 columns (12 numbers, of which four have heavy tails, one a spike, and four are whole; categories of 5, "
+           "12, 24 and 60 levels; two booleans; two moments; holes in eight), drawn from four hidden numbers a row. "
+           )  # fmt: skip
+
+
+def under_a_limit(folder: Path) -> None:
+    """The peak of fitting and encoding against the number of rows."""
+    in_part = -(-LIMIT // (WIDTH * BLOCK))  # blocks
+    parts = [folder / f"part-{number}.parquet" for number in range(TIMES[-1])]
+    sizes = [written(part, in_part * number, in_part, LETTERS) for number, part in enumerate(parts)]
+    on_disk = sum(part.stat().st_size for part in parts) / 1e9
+    rows = limited(folder, parts, sizes, in_part * BLOCK)
+    for part in parts:
+        part.unlink()
+    table.write("larger", "Tables ten times a limit of memory that the system enforces",
+                f"{COLUMNS}The commands `fit --model pca` and `encode` on Parquet files of {in_part * BLOCK:,} rows, "
+                f"of {WIDTH} bytes each as an Arrow table (names of {LETTERS} letters); ten files are "
+                f"{sum(sizes) / 2**30:.1f} GiB as an Arrow table and {on_disk:.1f} GB on disk. Each process has an "
+                f"RLIMIT_DATA of {LIMIT / 2**20:.0f} MiB, which counts all private memory, the libraries' too: what a "
+                f"table of {FEW:,} rows takes shows theirs. \"Times the limit\" is the size as an Arrow table over "
+                "this whole limit. (RLIMIT_AS does not go: PyTorch and Arrow map gigabytes of addresses that they "
+                "never touch.) VmData is what the limit counts, RssAnon what is in memory of it, both the most that "
+                "was seen at 50 looks a second; VmHWM has the code of the libraries too. Reads: how often the first "
+                "file was begun. Same codes: of the first file, against the table in memory without a limit, to the "
+                f"bit. One run each. {load()}", rows)  # fmt: skip
 
 
 def limited(folder: Path, parts: list[Path], sizes: list[int], rows_a_part: int) -> list[dict[str, Any]]:
-    """Fit and encode under the limit, for each size and model."""
+    """Fit and encode under the limit, for each size."""
     from pyarrow import parquet
 
     rows: list[dict[str, Any]] = []
@@ -226,26 +229,23 @@ def limited(folder: Path, parts: list[Path], sizes: list[int], rows_a_part: int)
     parquet.write_table(block(0, LETTERS)[:FEW], few)
     for times in (0, *TIMES):
         files = [str(part) for part in parts[:times]] or [str(few)]
-        size = sum(sizes[:times])
-        of = {"rows": f"{times * rows_a_part or FEW:,}", "times the room": f"{size / ROOM:.1f}",
-              "times the limit": f"{size / LIMIT:.1f}"}  # fmt: skip
-        rows.append(of | {"what": "pyarrow.parquet.read_table", "result": at_once(files)})
-        for name, settings, sizes_of in FITTED:
-            if times and times not in sizes_of:
-                continue
-            model, codes = folder / "model.isthmus", folder / "codes"
-            fit = child(ONE, LIMIT, json.dumps(["fit", *files, "-o", str(model), "--latent", "8", *settings]))
-            encode = child(ONE, LIMIT, json.dumps(["encode", str(model), *files, "-o", f"{codes}/"]))
-            same = child(SAME, model, files[0], codes)
-            for what, found, told in (("fit", fit, ""), ("encode", encode, "same codes" if same else "OTHER CODES")):
-                rows.append(of | {
-                    "what": f"{what}, {name}", "result": told if not found["code"] else f"exit {found['code']}",
-                    "s": f"{found['s']:.0f}", "CPU s": f"{found['cpu']:.0f}", "reads": found["passes"] if times else "",
-                    "VmData, MiB": f"{found['data']:.0f}", "RssAnon": f"{found['anonymous']:.0f}",
-                    "VmHWM": f"{found['peak']:.0f}",
-                })  # fmt: skip
-                print(rows[-1], flush=True)
-            shutil.rmtree(codes)
+        of = {"rows": f"{times * rows_a_part or FEW:,}", "times the limit": f"{sum(sizes[:times]) / LIMIT:.1f}"}
+        rows.append({"what": "pyarrow.parquet.read_table"} | of | {"result": at_once(files)})
+        model, codes = folder / "model.isthmus", folder / "codes"
+        fit = child(ONE, LIMIT, json.dumps(["fit", *files, "-o", str(model), *FIT]))
+        print(times, fit, flush=True)
+        encode = child(ONE, LIMIT, json.dumps(["encode", str(model), *files, "-o", f"{codes}/"]))
+        same = child(SAME, model, files[0], codes)
+        shutil.rmtree(codes)
+        for what, found, told in (("fit, PCA", fit, "fitted"),
+                                  ("encode, PCA", encode, "same codes" if same else "OTHER CODES")):  # fmt: skip
+            rows.append({"what": what} | of | {
+                "result": told if not found["code"] else f"exit {found['code']}",
+                "s": f"{found['s']:.0f}", "CPU s": f"{found['cpu']:.0f}", "reads": found["passes"] if times else "",
+                "VmData, MiB": f"{found['data']:.0f}", "RssAnon, MiB": f"{found['anonymous']:.0f}",
+                "VmHWM, MiB": f"{found['peak']:.0f}",
+            })  # fmt: skip
+            print(rows[-1], flush=True)
     return rows
 
 
@@ -258,6 +258,19 @@ def at_once(files: list[str]) -> str:
     except subprocess.TimeoutExpired:
         return "no memory for its threads"
     return "no memory" if done.returncode else "read"
+
+
+def beside_reading(folder: Path) -> None:
+    """What encoding costs beside reading the same file."""
+    path = folder / "timed.parquet"
+    written(path, 0, TIMED // BLOCK, SHORT)
+    megabytes = path.stat().st_size / 1e6
+    rows = timed(path)
+    path.unlink()
+    table.write("beside_reading", "Encoding a table beside reading it",
+                f"{COLUMNS}{TIMED:,} rows, one file of {megabytes:.0f} MB, names of {SHORT} letters, no limit; pyarrow "
+                f"has as many threads as we have; networks encode the first {NEURAL:,}, and their time is multiplied; "
+                f"{ROUNDS} rounds in turn, medians. {load()}", rows)  # fmt: skip
 
 
 def timed(path: Path) -> list[dict[str, Any]]:

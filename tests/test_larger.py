@@ -98,6 +98,42 @@ def test_a_table_beyond_the_limit_of_the_process_gives_the_same_codes(tmp_path: 
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(table))
 
 
+PEAK = """
+import os, resource, sys, threading
+import torch
+limit, path = 2**30, sys.argv[1]
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+from isthmus import cli
+from isthmus.formats import room
+room.OVERHEAD = limit - 2**24  # 8 MiB are left for items
+most, done = [0], threading.Event()
+def watch():
+    while not done.wait(0.01):
+        line = next(line for line in open("/proc/self/status") if line.startswith("VmData"))
+        most[0] = max(most[0], int(line.split()[1]) // 1024)
+threading.Thread(target=watch, daemon=True).start()
+try:
+    cli.main(["fit", path, "-o", path + ".isthmus", "--model", "pca"])
+except SystemExit as end:
+    print(most[0] if not end.code else end.code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_the_peak_of_a_fit_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    random, peaks = np.random.default_rng(0), []
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for n in (140_000, 560_000):  # stored, 17 and 68 MiB
+        columns = {f"x{j}": pa.array(random.standard_normal(n), mask=np.arange(n) % 7 == j) for j in range(16)}
+        parquet.write_table(pa.table(columns), path := tmp_path / f"{n}.parquet", row_group_size=70_000)
+        done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, env=environment,
+                              check=False)  # fmt: skip
+        assert not done.returncode, done.stderr
+        peaks.append(int(done.stdout.split()[-1]))
+    assert 100 < peaks[0] < 1024, peaks
+    assert peaks[1] < peaks[0] + 24, peaks  # half of what the rows have grown
+
+
 # --- What is cut short, and what is kept ------------------------------------------------------------------------------
 
 
@@ -371,6 +407,22 @@ def test_all_but_some() -> None:
     values = [value for batch in part.batches() for value in batch["a"].to_pylist()]
     assert values == [row for row in range(100) if row not in left_out]
     assert part.count() == 97
+    inner = part.subset(np.array([0, 3, 3, 96]))
+    assert [value for batch in inner.batches() for value in batch["a"].to_pylist()] == [1, 4, 4, 98]
+
+
+def test_a_part_of_a_part_is_read_from_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    within = AllBut.within
+    monkeypatch.setattr(AllBut, "within", lambda self, *ends: taken.append(0) or within(self, *ends))
+    source = source_of({"a": list(range(100))})
+    part = source.subset(AllBut(100, np.array([0, 5])))
+    inner = part.subset(np.arange(0, 98, 10)).subset(np.array([1, 9]))
+    assert pa.Table.from_batches(inner.batches())["a"].to_pylist() == [12, 92]
+    assert not taken  # no copy of the part is made on the way
+    part.count()
+    assert len(pa.Table.from_batches(part.batches())) == 98
+    assert taken
 
 
 def test_a_split_of_many_items_takes_no_memory() -> None:

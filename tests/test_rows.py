@@ -299,11 +299,12 @@ except FileError as error:
 
 def test_what_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "memory_limit", lambda: 8.0 * 2**30)
-    assert fits_in_memory(2**32)
-    assert not fits_in_memory(2**32 + 1)
+    beside = 2**33 - room.OVERHEAD
+    assert fits_in_memory(beside // 2)
+    assert not fits_in_memory(beside // 2 + 1)
     monkeypatch.setattr(room, "memory_limit", lambda: 2.0**30)  # of which the libraries take the larger part
-    assert fits_in_memory(2**28)
-    assert not fits_in_memory(2**28 + 1)
+    assert fits_in_memory(2**27)
+    assert not fits_in_memory(2**27 + 1)
     monkeypatch.setattr(room, "memory_limit", lambda: 1000.0)
     assert not fits_in_memory(1)
 

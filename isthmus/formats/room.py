@@ -27,7 +27,7 @@ __all__ = [
     "spare_memory",
 ]
 
-MEMORY_SHARE = 0.5  # of the memory, that items may take and still rest there
+MEMORY_SHARE = 0.5  # of the memory beside the libraries, that items may take and still rest there
 OVERHEAD = 3 * 2**28  # bytes of the libraries (400 MiB) and of the batches and windows of a stream (300 MiB)
 ASKED = 2**30  # bytes asked of the system in one call; some take no more than 2**31 - 1
 LARGE = 2**18  # bytes of a piece of memory that goes back to the system as soon as it is free, where memory is limited:
@@ -44,12 +44,13 @@ def fits_in_memory(n_bytes: int) -> bool:
 
 
 def room_for_items() -> float:
-    """Bytes that items may take: half of ``memory_limit()``, and no more than it leaves beside the libraries.
+    """Bytes that items may take: half of what ``memory_limit()`` leaves beside the libraries.
 
-    A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
+    All of it would be too much: a stream takes more while what it gives is measured, and the process grows up to its
+    limit with the rows. A rule on the whole memory and not on what is free now: two runs with one seed must choose
+    alike.
     """
-    limit = memory_limit()
-    return min(MEMORY_SHARE * limit, max(limit - OVERHEAD, 0))
+    return MEMORY_SHARE * max(memory_limit() - OVERHEAD, 0)
 
 
 def memory_limit() -> float:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from isthmus.errors import DataError, FormatError, SettingError
 from isthmus.formats.arrays import listing
@@ -67,6 +68,7 @@ class Source:
         self._make_container = container  # of the schema that the plan found
         self._clean = clean  # the pieces have their normal types and levels already
         self._counted: int | None = None
+        self._part_of: tuple[Source, Any] | None = None  # the source that this is a subset of, and which rows
 
     @cached_property
     def _plan(self) -> Plan:
@@ -240,6 +242,12 @@ class Source:
         highest = int(chosen[-1:][0]) if len(chosen) else -1
         if self.n_rows is not None and highest >= self.n_rows:
             raise SettingError(f"{self.name} has no row {highest}; its {self.n_rows} rows count from 0")
+        if self._part_of is not None and isinstance(chosen, np.ndarray):  # or every batch would be copied twice
+            base, own = self._part_of
+            part = base.subset(own[torch.from_numpy(chosen)].numpy() if isinstance(own, AllBut) else own[chosen])
+            if vars(self).get("whole"):
+                part.whole = True
+            return part
 
         def read(columns: Sequence[str]) -> Iterator[Any]:
             import pyarrow
@@ -268,6 +276,7 @@ class Source:
         part._counted = len(chosen)
         if vars(self).get("whole"):
             part.whole = True
+        part._part_of = (self, chosen)
         return part
 
 

@@ -135,7 +135,8 @@ class TableFormat(Format):
         """Rows to the stored view, (n, R) uint8: each value in its own compact dtype, side by side, exact.
 
         Columns are found by name, in any order; more of them are left aside with a warning; levels never seen are
-        missing, with a warning. Where it does not fit in half of the memory, the stored view is a `Rows` in a file.
+        missing, with a warning. Where it does not fit in half of the memory that the libraries leave, the stored view
+        is a `Rows` in a file.
 
         Raises
         ------
