@@ -61,8 +61,7 @@ __all__ = ["main"]
 
 MODELS = ("pca", "autoencoder", "vae")  # the library's own lists are slow to import; a test holds these equal to them
 FORMATS = ("vector", "image", "series", "table")
-MANY, STEP = 2**20, 4096  # items from which no list of all is made; of a mapped file that are copied together
-TESTED_AT_MOST = 10_000  # items held out for the final figures: their standard error is then below 1 %
+STEP = 4096  # items of a mapped file that are copied together
 
 
 # --- The commands ---------------------------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
     """
     require_place(output)
     require_apart(output, items, labels)
-    from isthmus.evaluate import evaluate
+    from isthmus.evaluate import apart, evaluate, remember_apart
     from isthmus.formats import format_of
     from isthmus.models import MODELS
 
@@ -141,7 +140,7 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
         chosen["format"] = picture_format(resize, skip_corrupt)
     elif resize is not None:
         raise click.UsageError("--resize is for picture files; arrays keep their size.")
-    learned, held_out = split(X, seed)
+    learned, held_out = apart(count(X), seed)
     model = MODELS[word](**chosen)
     try:
         model.fit(taken(X, learned), taken(y, learned) if supervised else None)
@@ -149,6 +148,7 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
         format_of(X, chosen.get("format")).fit(X)  # fails in the same way, and names the row of the file, not of a part
         raise
     model.save(output)  # whatever happens while it is measured
+    remember_apart(model, X, held_out, seed)
     if count(X) < 2:
         told = {"model": word, "latents": model.latent_dim_, "output": output}
         answer(told, "one item: there is nothing to measure on", as_json)
@@ -207,28 +207,13 @@ def picture_format(resize: str | None, skip_corrupt: bool) -> Any:
     return ImageFormat(size=(int(sides[1]), int(sides[2])) if resize else None, skip_corrupt=skip_corrupt)
 
 
-def split(items: Any, seed: int) -> tuple[Any, Any]:
-    """Rows to learn from and rows to measure on: a tenth, none of fewer than 20 items."""
-    import numpy as np
-
-    from isthmus.formats.rows import AllBut
-
-    random, n = np.random.default_rng(seed), count(items)
-    held = min(n // 10, TESTED_AT_MOST) if n >= 20 else 0
-    if n > MANY:
-        left_out = np.sort(random.choice(n, held, replace=False, shuffle=False))
-        return AllBut(n, left_out), left_out
-    order = random.permutation(n)
-    return np.sort(order[held:]), np.sort(order[:held])
-
-
 def taken(items: Any, rows: Any) -> Any:
     """These of the items; all where no row is named."""
     if items is None or not len(rows):
         return items
     if is_source(items):
         return items.subset(rows)
-    if hasattr(items, "filename") and len(rows) > TESTED_AT_MOST:  # mapped from a file, which does not fit in memory
+    if hasattr(items, "filename") and len(rows) > 2 * STEP:  # mapped from a file, which does not fit in memory
         import numpy as np
 
         from isthmus.formats.streams import stream
@@ -470,6 +455,8 @@ TOLD: set[str] = set()  # warnings that were shown
 IN_PYTHON = (  # how messages call a setting, and how this command calls it
     (re.compile(r"\bkey='([^']*)'"), r"--key \1"),
     (re.compile(r"\boverwrite=True\b"), "--overwrite"),
+    (re.compile(r"\b(names|port|columns)=(?=\S)"), r"--\1 "),
+    (re.compile(r"\b(names|port|columns)="), r"--\1"),
 )
 
 

@@ -40,6 +40,8 @@ ASKED = 10_000  # items among which k-NN accuracy is measured: 100 million dista
 WIDE, FEW = 4096, 2000  # beyond so many elements, PCA as a baseline learns from so many items: minutes become seconds
 CLOSE = 0.05  # share of PCA's error (0.2 dB) below which a difference is of no use, however certain
 NOTHING = 0.01  # share of the mean's error that a model must take away to have learned anything
+TESTED_AT_MOST = 10_000  # items that are held apart for the final figures: their standard error is below 1 %
+MANY = 2**20  # items from which no list of all is made
 SPREAD = 100_000  # items of a set larger than memory that are measured: a standard error of 0.3 %
 COPIES, LEAST = 8, 1000  # of the float view that are made at a time; items that are measured in any case
 SHOWN = 30  # columns of a table that are printed
@@ -338,8 +340,31 @@ def rows_not_learned(model: Embedding, stored: Tensor) -> np.ndarray:
     return np.arange(len(stored)) if isinstance(rows, AllBut) else rows.numpy()
 
 
+def apart(n: int, seed: int) -> tuple[Any, Any]:
+    """Rows to learn from and rows to measure on, of n items: a tenth, at most 10,000, none of fewer than 20 items.
+
+    Arrays (m,) int64, rising; of more than a million items the first is an ``AllBut``.
+    """
+    random = np.random.default_rng(seed)
+    held = min(n // 10, TESTED_AT_MOST) if n >= 20 else 0
+    if n > MANY:
+        left_out = np.sort(random.choice(n, held, replace=False, shuffle=False))
+        return AllBut(n, left_out), left_out
+    order = random.permutation(n)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def remember_apart(model: Embedding, X: Any, held_out: np.ndarray, seed: int) -> None:
+    """Lets the model know X again, of which it learned all but these rows of ``apart``; a million items at most."""
+    if len(held_out) and len(X) <= MANY:
+        model.history_["apart"] = {"data": data_hash(model._stored(X)), "seed": int(seed)}
+
+
 def _unseen(model: Embedding, stored: Tensor) -> Any:
-    """Rows that the model is not known to have learned from: all, or what training held out, or none."""
+    """Rows that the model is not known to have learned from: all, or what was held out, or none."""
+    known = model.history_.get("apart")
+    if isinstance(known, dict) and known.get("data") == data_hash(stored):
+        return torch.from_numpy(apart(len(stored), known["seed"])[1])
     if not _has_learned(model, stored):
         return AllBut(len(stored))
     rows = split(len(stored), int(model.history_.get("seed", 0)))[1]

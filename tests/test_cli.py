@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 
 import isthmus
 from isthmus import cli, console
+from isthmus.evaluate import apart
 from isthmus.formats.files import read, write
 
 ROOT = Path(__file__).parents[1]
@@ -153,7 +154,7 @@ def test_fit_measures_on_items_that_were_held_out(run: Run, here: Path) -> None:
     assert "30 items given as held out; baselines learned from 270 others" in done.out
     assert "wrote m.isthmus: pca, 8 latents" in done.err
     model = isthmus.load("m.isthmus")
-    rows, held = cli.split(np.load(here / "digits.npy"), 0)
+    rows, held = apart(len(np.load(here / "digits.npy")), 0)
     assert len(held) == 30
     assert sorted([*rows, *held]) == list(range(300))
     again = isthmus.PCA(8).fit(np.load(here / "digits.npy")[rows])
@@ -204,7 +205,10 @@ def test_pictures(run: Run, here: Path) -> None:
 
 
 def test_folders_are_labels(run: Run, here: Path) -> None:
-    done = run("evaluate", here / "pictures.isthmus", here / "pictures", "--json")
+    X, y = load_digits(return_X_y=True)  # others than were learned from, of which a tenth alone would be measured
+    for label in (0, 1, 2):
+        write(f"others/{label}", (X.reshape(-1, 8, 8)[300:][y[300:] == label][:12] * 15.9).astype(np.uint8))
+    done = run("evaluate", here / "pictures.isthmus", "others", "--json")
     assert "knn_accuracy" in json.loads(done.out)["rows"][0]
 
 
@@ -505,3 +509,10 @@ def test_one_item_is_learned_and_not_measured(run: Run, tmp_path: Path) -> None:
     assert done.code == 0
     assert "nothing to measure" in done.out
     assert run("info", "one.isthmus").code == 0
+
+
+def test_the_file_learned_from_is_known_again(run: Run, here: Path) -> None:
+    fitted = run("fit", here / "digits.npy", "-o", "known.isthmus", "--model", "pca", "--json")
+    again = run("evaluate", "known.isthmus", here / "digits.npy", "--json")
+    assert "30 of 300 items that training held out" in json.loads(again.out)["protocol"]
+    assert json.loads(again.out)["rows"][0]["squared_error"] == json.loads(fitted.out)["rows"][0]["squared_error"]

@@ -11,7 +11,18 @@ from typing import Any
 
 import click
 
-from isthmus.console import answer, as_json, data, labels_of, model_argument, model_of, require_apart, say, seed_option
+from isthmus.console import (
+    answer,
+    as_json,
+    data,
+    labels_of,
+    model_argument,
+    model_of,
+    require_apart,
+    require_place,
+    say,
+    seed_option,
+)
 
 __all__ = ["explore"]
 
@@ -52,6 +63,7 @@ def explore(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
 
     paths = [items] if isinstance(items, str) else list(items)
     if static is not None:
+        require_place(static)
         require_apart(static, model, *paths, labels)
     key: dict[str, Any] | None = None
     digest = model_hash(model)

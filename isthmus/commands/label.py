@@ -61,7 +61,8 @@ def label(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, 
 
     fitted, X = model_of(model, skip_corrupt), read(items)
     found = labelled(fitted, X, labels_in(labels, count(X)), **settings)
-    asked = found.suggest(suggest, settings["seed"]).tolist() if suggest else None
+    left = int((~found.given).sum())
+    asked = found.suggest(min(suggest, left), settings["seed"]).tolist() if suggest and left else None
     rows = zip(range(len(found.labels)), found.labels.tolist(), found.confidence.tolist(), found.given.tolist(),
                strict=True)  # fmt: skip
     written(output, ["item", "label", "confidence", "given"],
