@@ -55,6 +55,7 @@ def explore(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
     """
     from isthmus.view.explorer import explore_files
     from isthmus.view.explorer.cache import key_of_files, model_hash
+    from isthmus.view.explorer.lines import reading_of
 
     @functools.cache
     def load() -> tuple[Any, Any, Any]:
@@ -73,8 +74,10 @@ def explore(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
         key = {"model": digest, "data": key_of_files(*paths), "reading": reading, "seed": seed,
                "labels": None if labels is None else key_of_files(labels)}  # fmt: skip
     name = Path(paths[0]).name if len(paths) == 1 else f"{Path(paths[0]).name} and {len(paths) - 1} more"
-    python = {"load": f"model = im.load({model!r})", "data": f"X = {_as_python(paths)}",
-              "explore": "im.explore(model, X)"}  # fmt: skip
+    options = click.get_current_context().params
+    asked = {name: options.get(name) for name in ("key", "delimiter", "encoding")}
+    python = {"load": f"model = im.load({model!r})", "explore": "im.explore(model, X)"}
+    python |= reading_of(paths, labels, skip_corrupt=skip_corrupt, **asked)
 
     def shown(url: str) -> None:
         answer({"url": url}, url, as_json)
@@ -94,10 +97,3 @@ def explore(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
         if as_json:
             answer({"output": static, "bytes": size}, "", True)
         say(f"wrote {static}: {size / 2**20:.1f} MiB")
-
-
-def _as_python(paths: list[str]) -> str:
-    """How Python reads the same items."""
-    if len(paths) == 1 and paths[0].endswith(".npy"):
-        return f"np.load({paths[0]!r})"
-    return repr(paths[0] if len(paths) == 1 else paths)

@@ -57,7 +57,14 @@ figure>svg{display:block;width:100%;height:auto;margin:0 auto}
 svg *{stroke-linejoin:round}
 figcaption{font-size:.92rem;line-height:1.5;color:var(--faint);margin-top:.6rem}
 figcaption b{color:var(--ink);font-weight:600}
-.wide{overflow-x:auto;margin:0}
+.wide{overflow-x:auto;margin:0;background:linear-gradient(to right,var(--paper) 30%,transparent) 0 0/2rem 100%,
+linear-gradient(to left,var(--paper) 30%,transparent) 100% 0/2rem 100%,
+linear-gradient(to right,var(--rule),transparent) 0 0/.7rem 100%,
+linear-gradient(to left,var(--rule),transparent) 100% 0/.7rem 100%;background-repeat:no-repeat;
+background-attachment:local,local,scroll,scroll}
+.wide+.wide{margin-top:1.25rem}
+table.cells{table-layout:fixed}
+table.cells :is(th,td){overflow-wrap:anywhere;white-space:normal}
 table{border-collapse:collapse;width:100%;font-size:.9rem;line-height:1.4;font-variant-numeric:tabular-nums}
 th,td{padding:.4rem .38rem;text-align:end;border-bottom:1px solid var(--rule);vertical-align:baseline}
 th{font-weight:500;color:var(--faint);font-size:.82rem}
@@ -73,9 +80,12 @@ dl.words dt{font-weight:600;margin-top:.8rem}
 dl.words dd{margin:0;color:var(--faint);font-size:.95rem;line-height:1.5}
 footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.85rem;color:var(--faint)}
 @media (max-width:30rem){main{padding:1.5rem 1rem 3rem}h1{font-size:1.55rem}.lead{font-size:1.1rem}
-th,td{padding:.35rem .35rem}tbody th{white-space:normal}}
+th,td{padding:.35rem .35rem}tbody th{white-space:normal}
+table.cells,table.cells tbody th{font-size:.82rem}}
 @media print{@page{margin:18mm 16mm}main{max-width:none;padding:0}body{font-size:10.5pt}h2{break-after:avoid}
-nav{display:none}figure,tr,.facts{break-inside:avoid}.wide{overflow:visible}a{text-decoration:none}
+nav{display:none}figure,tr,.facts{break-inside:avoid}.wide{overflow:visible;background:none}
+table{font-size:8.5pt}tbody th{font-size:8.5pt}:is(th,td,td.nowrap){white-space:normal;
+overflow-wrap:anywhere}a{text-decoration:none}
 figure>svg{max-height:9.5cm}}
 """
 
@@ -163,7 +173,7 @@ def section(name: str, title: str, *parts: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, words: Sequence[int] = (),
-          marked: Sequence[int] = (), off: Sequence[tuple[int, int]] = ()) -> str:  # fmt: skip
+          marked: Sequence[int] = (), off: Sequence[tuple[int, int]] = (), cells: bool = False) -> str:  # fmt: skip
     """Rows of markup; the first cell of a row is its name.
 
     Parameters
@@ -171,6 +181,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, wor
     label : what the table holds, for those who hear it
     words : columns that hold words, which begin at the left
     marked : rows that are drawn the eye to; off: (row, column) of cells that are wrong
+    cells : columns are alike in width, and what is long in them is broken over lines
     """
 
     def cell(i: int, j: int, inside: str) -> str:
@@ -187,7 +198,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, wor
         inside = "".join(cell(i, j, one) for j, one in enumerate(row))
         lines.append(f"<tr{' class=self' if i in marked else ''}>{inside}</tr>")
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(label, quote=True)}"><table><thead><tr>'
+        f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(label, quote=True)}">'
+        f"<table{' class=cells' if cells else ''}><thead><tr>"
         f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 

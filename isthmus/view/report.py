@@ -33,6 +33,8 @@ __all__ = ["report"]
 POINTS = 1_500  # of a map
 WORST, WORST_ROWS = 6, 2
 LATENTS, COLUMNS = 24, 40  # rows of tables
+BESIDE = 3  # rows of a table that stand beside each other: more are cut on paper and on a telephone
+FIGURES = dict.fromkeys(("precision", "recall", "coverage", *PRIVATE), ".2f")
 
 HEADINGS = {  # keys of evaluate's rows that are shown
     "squared_error": ("squared error", ".4g"),
@@ -143,7 +145,7 @@ class _Writer:
     def body(self, heading: str) -> str:
         parts = [
             ("items", "The items", self._items()),
-            ("pca", f"Is it better than {'PCA' if self.beside_pca else 'nothing'}?", self._beside()),
+            ("pca", f"Is it better than {'PCA' if self.beside_pca else 'the mean'}?", self._beside()),
             ("latents", "How many latents does it need?", self._needed()),
             ("back", "What comes back", self._back()),
             ("map", "Where the items lie", self._map()),
@@ -298,7 +300,8 @@ class _Writer:
                     "straight line can say.")  # fmt: skip
         else:
             title = "The model beside itself before learning, and the mean."
-            read = "Compare the bars: the shorter the first one is beside that of the mean, the more its codes carry."
+            read = ("Compare the bars: the shorter the first one is beside that of the mean, the more its codes carry. "
+                    "This model is PCA itself: whether another does better, its own report tells.")  # fmt: skip
         return [figure(table(head, lines, label="The model beside its baselines", marked=(0,)), title, read)]
 
     # ---- how many ----------------------------------------------------------------------------------------------------
@@ -308,7 +311,12 @@ class _Writer:
         own, steps = curves["model"], curves["k"]
         if len(own) == len(steps):
             enough = steps[knee(own, curves["nothing"]) - 1]
-            said = f"With its first {enough} latents it explains 95 % of what all {steps[-1]} explain."
+            said = (
+                f"With its first {enough} latents it explains 95 % of what all {steps[-1]} explain."
+                if enough < steps[-1]
+                else f"It needs {'its one latent' if steps[-1] == 1 else f'all of its {steps[-1]} latents'}: "
+                "with fewer it explains less than 95 % of what it does with all."
+            )
             curve_read = "Read from left to right: where the curve goes flat, more latents are of little use."
         else:
             said = ("Its latents have no order, so only the error of all together can be told; a model that is "
@@ -374,19 +382,16 @@ class _Writer:
         names, given, texts = items.texts_of(self.model, self.model.format_.from_tensor(stored))
         codes = self.model._in_blocks(self.model._encode_stored, stored)
         _, back, again = items.texts_of(self.model, self.model.decode(codes.numpy()))
-        head, off = [""], []
-        lines: list[list[str]] = []
-        for row in rows:
-            head += [f"row {int(self.found.rows[row])}", f"error {self.errors[row]:.3g}"]
-        for j, name in enumerate(names[:COLUMNS]):
-            line = [text(name, 60)]
-            for i in range(len(rows)):
-                line += [text(texts[i][j], 40), text(again[i][j], 40)]
-                a, b = given[i][j], back[i][j]
-                if a is not None and not isinstance(a, float) and a != b:
-                    off.append((len(lines), 2 * i + 2))
-            lines.append(line)
-        return figure(table(head, lines, label=title, off=off), title,
+        blocks = []
+        for i, row in enumerate(rows):  # one below the other: side by side they are cut on paper
+            number = int(self.found.rows[row])
+            head = ["", f"row {number}", f"came back, error {self.errors[row]:.3g}"]
+            lines = [[text(name, 60), text(texts[i][j], 40), text(again[i][j], 40)]
+                     for j, name in enumerate(names[:COLUMNS])]  # fmt: skip
+            off = [(j, 2) for j, (a, b) in enumerate(zip(given[i], back[i], strict=True))
+                   if j < COLUMNS and a is not None and not isinstance(a, float) and a != b]  # fmt: skip
+            blocks.append(table(head, lines, label=f"{title} Row {number}", off=off, cells=True))
+        return figure("".join(blocks), title,
                       "Read a row as it was given, and right of it what came back; what differs is in colour, a "
                       "dash is a "
                       "cell without a value.")  # fmt: skip
@@ -500,8 +505,14 @@ class _Writer:
     def _as_columns(self, made: Any, headings: list[str], title: str, read: str) -> str:
         """Rows of a table, each in a column of its own."""
         names, _, texts = items.texts_of(self.model, made)
-        lines = [[text(name, 60), *(text(row[j], 40) for row in texts)] for j, name in enumerate(names[:COLUMNS])]
-        return figure(table(["", *headings], lines, label=title), title, read)
+        blocks = []
+        for start in range(0, len(headings), BESIDE):
+            some = range(start, min(start + BESIDE, len(headings)))
+            lines = [[text(name, 60), *(text(texts[i][j], 40) for i in some)] for j, name in enumerate(names[:COLUMNS])]
+            head = ["", *(headings[i] for i in some), *[""] * (BESIDE - len(some))]  # the blocks stand in line
+            lines = [line + [""] * (BESIDE - len(some)) for line in lines]
+            blocks.append(table(head, lines, label=f"{title} {headings[start]} to {headings[some[-1]]}", cells=True))
+        return figure("".join(blocks), title, read)
 
     # ---- new items ---------------------------------------------------------------------------------------------------
 
@@ -527,7 +538,8 @@ class _Writer:
         keys = ["precision", "recall", "coverage", "frechet", *(PRIVATE if self.found.private else ())]
         lines = []
         for row in made.rows:
-            lines.append([text(row["items"], 80), *(f"{row[key]:.3g}" if key in row else "–" for key in keys)])
+            told = [format(row[key], FIGURES.get(key, ".3g")) if key in row else "–" for key in keys]
+            lines.append([text(row["items"], 80), *told])
         copies = ""
         if self.found.private:
             copies = (

@@ -36,6 +36,7 @@ export interface AtHand {
 }
 
 export const YOURS = "your labels";
+const EMPTY = "y = np.full(len(X), None, dtype=object)  # labels, where there are any";
 
 export class App {
   readonly thumbnails: Thumbnails | null;
@@ -59,6 +60,7 @@ export class App {
   readonly labels = new Map<number, string>();
   spread: LabelAnswer | null = null;
   readonly log: string[] = [];
+  private readonly definitions = new Set<string>();
   said = "";
   private readonly colours = new Map<string, Promise<Colouring>>();
   private readonly listeners = new Map<Event, (() => void)[]>();
@@ -91,6 +93,54 @@ export class App {
     this.emit("python");
   }
 
+  /** A line that later lines lean on: it stays where the others are cleared away. */
+  private define(line: string): void {
+    this.definitions.add(line);
+    this.python(line);
+  }
+
+  /** The variable of a colour, and above it the line that makes it. */
+  variable(name: string): string {
+    const line = this.opened.colours.find((c) => c.name === name)?.python;
+    if (name === YOURS) this.defineSpread(null);
+    else if (line && !this.log.includes(line)) this.define(line);
+    return pythonName(name);
+  }
+
+  /** The map that is shown, as `places`. */
+  private definePlaces(): void {
+    const line = this.mapInfo?.python;
+    if (line && this.log.filter((one) => one.startsWith("places = ")).at(-1) !== line) this.define(line);
+  }
+
+  /** All labels as `y`, where it is not there yet. Whether it had to be made. */
+  private defineLabels(): boolean {
+    if (this.log.includes(EMPTY)) return false;
+    this.define(EMPTY);
+    const kinds = new Map<string, number[]>();
+    for (const [i, name] of this.labels) kinds.set(name, [...(kinds.get(name) ?? []), i]);
+    for (const [name, items] of kinds) this.define(`y[${pythonList(items)}] = ${JSON.stringify(name)}`);
+    return true;
+  }
+
+  /** What has spread as `found`: a new line, or without one the last that there was. */
+  defineSpread(line: string | null): void {
+    if (line === null && this.log.some((one) => one.startsWith("found = "))) return;
+    this.defineLabels();
+    this.define(line ?? "found = im.label(model, X, y)");
+  }
+
+  /** Items of X at `places`, an expression that is a list or an array of numbers. */
+  items(places: string): string {
+    const rows = this.opened.python.rows ?? "array";
+    return rows === "list" ? `[X[i] for i in ${places}]` : rows === "frame" ? `X.iloc[${places}]` : `X[${places}]`;
+  }
+
+  clear(): void {
+    this.log.splice(0, this.log.length, ...this.log.filter((line) => this.definitions.has(line)));
+    this.emit("python");
+  }
+
   // ---- the map ---------------------------------------------------------------------------------------------------
 
   async showMap(info: MapInfo): Promise<void> {
@@ -102,7 +152,7 @@ export class App {
     this.marks = { path: [], at: null };
     if (!this.opened.maps.some((m) => m.name === info.name)) this.opened.maps.push(info);
     this.emit("map");
-    this.python(info.python);
+    this.definePlaces();
   }
 
   codeAt(x: number, y: number): Float32Array | null {
@@ -174,7 +224,10 @@ export class App {
   async colourBy(name: string | null): Promise<void> {
     this.colouring = name === null ? null : await this.values(name);
     this.emit("colour");
-    if (name !== null && this.mapInfo) this.python(`plt.scatter(*places.T, c=${pythonName(name)})`);
+    if (name === null || !this.mapInfo) return;
+    this.definePlaces();
+    const variable = this.variable(name);
+    this.python(`im.plots.scatter(places, ${variable})`);
   }
 
   /** Colour of an item as the map shows it now. */
@@ -220,11 +273,15 @@ export class App {
     else this.filters.delete(name);
     await this.refilter();
     if (!filter) return;
-    const variable = pythonName(name);
-    if ("low" in filter) this.python(`X[(${variable} >= ${Number(filter.low.toPrecision(6))}) & (${variable} <= ${Number(filter.high.toPrecision(6))})]`);
+    const variable = this.variable(name);
+    if ("low" in filter) {
+      const [low, high] = [filter.low, filter.high].map((v) => Number(v.toPrecision(6)));
+      this.python(this.items(`np.flatnonzero((${variable} >= ${low}) & (${variable} <= ${high}))`));
+    }
     else {
       const levels = this.allColours.find((c) => c.name === name)?.levels ?? [];
-      this.python(`X[np.isin(${variable}, ${JSON.stringify([...filter.levels].sort((a, b) => a - b).slice(0, 20).map((l) => levels[l]))})]`);
+      const kept = [...filter.levels].filter((l) => levels[l] !== undefined).sort((a, b) => a - b).map((l) => levels[l]); // prettier-ignore
+      this.python(this.items(`np.flatnonzero(np.isin(${variable}, ${JSON.stringify(kept)}))`));
     }
   }
 
@@ -269,14 +326,15 @@ export class App {
     if (this.codes) this.take(this.codes.of(index).slice(), this.titleOf(index), `Z[${index}]`, index);
     const value = this.valueOf(index);
     this.say(`${this.titleOf(index)}${value && this.colouring ? `, ${this.colouring.info.title} ${value}` : ""}`);
-    this.python(`X[${index}], model.decode(Z[[${index}]])`);
+    const row = `${index}:${index + 1}`;
+    this.python(this.opened.decoder ? `X[${row}], model.decode(Z[${row}])` : `X[${row}]`);
     this.emit("selected");
   }
 
   choose(indices: number[]): void {
     this.chosen = indices;
     this.say(indices.length ? `${indices.length} items selected` : "nothing selected");
-    if (indices.length) this.python(`X[${pythonList(indices)}]`);
+    if (indices.length) this.python(this.items(pythonList(indices)));
     this.emit("chosen");
   }
 
@@ -300,12 +358,13 @@ export class App {
   // ---- labels ----------------------------------------------------------------------------------------------------
 
   label(indices: Iterable<number>, name: string | null): void {
-    let count = 0;
-    for (const i of indices) {
+    const items = [...indices];
+    const count = items.length;
+    for (const i of items) {
       if (name === null) this.labels.delete(i);
       else this.labels.set(i, name);
-      count++;
     }
+    if (count && !this.defineLabels()) this.define(`y[${pythonList(items)}] = ${name === null ? "None" : JSON.stringify(name)}`);
     this.say(name === null ? `${count} labels taken away` : `${count} ${count === 1 ? "item" : "items"} named ${name}`);
     this.emit("labels");
   }
@@ -322,11 +381,8 @@ export const pythonName = (name: string): string => {
   return /^\d/.test(plain) ? `_${plain}` : plain;
 };
 
-/** A list of indices for a line of Python, cut where it would fill the screen. */
-export function pythonList(indices: ArrayLike<number>): string {
-  const list = Array.from(indices);
-  return list.length <= 12 ? `[${list.join(", ")}]` : `[${list.slice(0, 10).join(", ")}, ...]  # ${list.length} items`;
-}
+/** A list of indices for a line of Python, whole: what is copied must run. */
+export const pythonList = (indices: ArrayLike<number>): string => `[${Array.from(indices).join(", ")}]`;
 
 /** A code for a line of Python. */
 export const pythonCode = (code: ArrayLike<number>): string =>

@@ -21,6 +21,8 @@ export interface ColourInfo {
   kind: "category" | "number";
   levels?: string[];
   unit?: string;
+  /** the line that makes it, as the variable that `pythonName` tells */
+  python?: string;
 }
 
 export interface Latent {
@@ -108,7 +110,8 @@ export interface Opened {
   decoder: DecoderInfo;
   density: Mixture | null;
   thumbnails: Thumbnails | null;
-  python: { load: string; data: string };
+  /** lines that load the model and read items and labels; how rows are taken from X */
+  python: { load: string; data: string; rows?: "array" | "frame" | "list"; labels?: string; skip?: string; codes?: string };
 }
 
 /** How an item is handed over, by Python or by the decoder of this page. */

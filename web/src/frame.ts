@@ -136,7 +136,7 @@ function hint(app: App, map: MapView): HTMLElement {
   map.element.addEventListener("pointermove", () => {
     if (++moves > 60) line.classList.add("gone");
   });
-  app.on(["code", "chosen"], () => line.classList.add("gone"));
+  app.on(["code", "chosen", "say"], () => line.classList.add("gone"));
   return line;
 }
 

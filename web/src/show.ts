@@ -156,7 +156,7 @@ function series(values: ArrayLike<number>, item: Extract<Item, { kind: "series" 
 function rows(cells: [string, string][], name: string, beside: [string, string][] | null): HTMLElement {
   const other = beside && new Map(beside);
   return h("table", { class: "rows", "aria-label": name }, h("tbody", null, cells.map(([column, value]) =>
-    h("tr", { class: other && other.get(column) !== value ? "differs" : null }, h("th", { scope: "row" }, column), h("td", null, value)),
+    h("tr", { class: other && other.get(column) !== value ? "differs" : null }, h("th", { scope: "row", title: column }, column), h("td", null, value)),
   ))); // prettier-ignore
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from isthmus.errors import FileError, SettingError
 from isthmus.view.explorer.cache import Contents, cached, keep, key_of_files, model_hash
+from isthmus.view.explorer.lines import reading_of, rows_of_items
 
 __all__ = ["Explorer", "StaticPage", "contents_of", "explore", "explore_files"]
 
@@ -188,10 +189,10 @@ def explore(
         data = key_of_files(os.fspath(X)) if paths else _content(load()[0], X)
         key = {"model": digest, "data": data, "labels": told, "seed": seed}
     python = {
-        "load": f"model = im.load({place!r})" if saved else "model = ...  # as it was given to im.explore",
-        "data": f"X = {os.fspath(X)!r}" if paths else "X = ...  # as it was given to im.explore",
-        "explore": "im.explore(model, X)",
-    }
+        "load": f"model = im.load({place!r})" if saved else "# model: as it was given to im.explore",
+        "data": "# X: as it was given to im.explore", "rows": rows_of_items(X), "explore": "im.explore(model, X)",
+    } | (reading_of([os.fspath(X)]) if paths else {})  # fmt: skip
+    python["labels"] = "" if labels is None else "# labels: as they were given to im.explore"
     name = Path(os.fspath(X)).name if paths else "X"
     title = Path(place).name if saved else type(model).__name__
     return explore_files(

@@ -29,6 +29,7 @@ MOST_READ = 200_000  # rows of a file that are read up to the one that is asked 
 PATIENCE = 10.0  # seconds that the end waits for the model
 PAUSE = 3.0  # seconds in which the page gets all of the processor
 MISSING = 65535
+WARNINGS = threading.Lock()  # which warnings are shown is one setting of the whole process, of all pages that are open
 
 Loaded = tuple[Any, Any]  # the model and its items
 
@@ -81,8 +82,9 @@ class Live:
                 return
             self._begun_loading.set()
         try:
-            model, X = self._load()
-            stored = model._stored(X)
+            with WARNINGS:
+                model, X = self._load()
+                stored = model._stored(X)
             if len(stored) != self.contents.told["n"]:
                 raise DataError(f"there are {len(stored)} items now where there were {self.contents.told['n']}: open "
                                 "the page again")  # fmt: skip
@@ -99,7 +101,7 @@ class Live:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One question at a time; what is only worth knowing, and known from the start, is not said again each time."""
-        with self._lock, warnings.catch_warnings():
+        with self._lock, WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore", IsthmusWarning)
             yield
 

@@ -19,6 +19,7 @@ from isthmus.priors import Gaussian, GaussianMixture, Prior, StandardNormal
 from isthmus.view.explorer.cache import Contents
 from isthmus.view.explorer.columns import column_kinds
 from isthmus.view.explorer.layers import plain_decoder, shown_channels
+from isthmus.view.explorer.lines import colour_line
 from isthmus.view.explorer.views import item_of, sheets, thumbnails_of
 
 __all__ = ["gather", "map_of"]
@@ -136,6 +137,8 @@ def gather(
         blobs["names"] = names
     for colour in colours:
         blobs[f"colour/{colour.told['name']}"] = colour.values
+        name, kind, heading, unit = (colour.told.get(key, "") for key in ("name", "kind", "title", "unit"))
+        colour.told["python"] = colour_line(name, kind, heading, unit, X)
     told: dict[str, Any] = {
         "version": 1, "title": title, "static": False,
         "model": {"kind": type(model).__name__, "latent_dim": int(model.latent_dim_), "hash": digest,
@@ -170,7 +173,7 @@ def map_of(contents: Contents, name: str, seed: int = 0) -> dict[str, Any]:
     shift, scale = (low + high) / 2, max(float((high - low).max()) / 2, 1e-12)
     found: dict[str, Any] = {
         "name": "latent" if exact else name, "title": "the two latents" if exact else TITLES[name], "exact": exact,
-        "python": "places = model.encode(X)" if exact else f"places = project(model.encode(X), {name!r}).places",
+        "python": "places = Z" if exact else f"places = im.plots.project(Z, {name!r}).places",
     }  # fmt: skip
     if exact:
         found["to_code"] = {"shift": shift.tolist(), "scale": scale}

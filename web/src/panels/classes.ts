@@ -1,7 +1,6 @@
 // What the model takes for the average of each kind: the decoded mean of the codes of its items.
 
 import type { App } from "../app";
-import { pythonName } from "../app";
 import type { ColourInfo } from "../contract";
 import { kindColour } from "../colour";
 import { dark, fill, h } from "../dom";
@@ -51,9 +50,10 @@ export function classesPanel(app: App): HTMLElement {
         h("button", { type: "button", class: wide ? "template wide" : "template", "aria-label": `the average of ${info.title} ${name}`, onclick: () => {
           app.selected = -1;
           app.emit("selected");
-          app.take(code, `the average of ${info.title} ${name}`, `Z[${pythonName(info.name)} == ${JSON.stringify(name)}].mean(0)`);
+          const variable = app.variable(info.name);
+          app.take(code, `the average of ${info.title} ${name}`, `Z[${variable} == ${JSON.stringify(name)}].mean(0)`);
           app.mark([], app.placeOf(code));
-          app.python(`model.decode(Z[${pythonName(info.name)} == ${JSON.stringify(name)}].mean(0, keepdims=True))`);
+          app.python(`model.decode(Z[${variable} == ${JSON.stringify(name)}].mean(0, keepdims=True))`);
         } },
           shown(view, app.opened.item, wide ? 300 : 84, `the average ${name}`),
           h("span", { class: "name" }, h("i", { class: "dot", style: { background: kindColour(level, dark()) } }), name),

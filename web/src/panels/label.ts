@@ -1,14 +1,12 @@
 // Label by pointing: name a few items, see the names spread with their confidence, be asked for the next.
 
 import type { App } from "../app";
-import { pythonList, YOURS } from "../app";
+import { YOURS } from "../app";
 import { kindColour } from "../colour";
 import { button, dark, fill, h, quiet, soon } from "../dom";
 import { csv, saveText } from "../export";
 import { vote, VOTERS } from "../vote";
 import { itemButton } from "./item";
-
-const EMPTY = "y = np.full(len(X), None, dtype=object)  # labels, where there are any";
 
 export function labelPanel(app: App): HTMLElement {
   const name = h("input", { type: "text", list: "names", placeholder: "name, e.g. cat", "aria-label": "name for the selected items", autocomplete: "off", maxlength: 80 });
@@ -56,7 +54,7 @@ export function labelPanel(app: App): HTMLElement {
     const answer = asked ?? (app.codes && (await vote(labels, app.codes, soon)));
     if (mine !== run || !answer) return;
     app.spread = answer;
-    app.python(answer.python ?? `# in this page: each item by a vote of the ${Math.min(VOTERS, app.labels.size)} nearest labelled items`);
+    app.defineSpread(answer.python ?? `found = im.label(model, X, y)  # in this page: a vote of the ${Math.min(VOTERS, app.labels.size)} nearest labelled items`);
     byPage = !asked;
     await app.colourBy(YOURS);
     app.emit("spread");
@@ -111,10 +109,6 @@ export function labelPanel(app: App): HTMLElement {
   app.on("labels", () => {
     show();
     spread();
-    const chosen = aimed();
-    if (!chosen.length || !app.labels.has(chosen[0]!)) return;
-    if (!app.log.includes(EMPTY)) app.python(EMPTY);
-    app.python(`y[${chosen.length > 12 ? `[${chosen.join(", ")}]` : pythonList(chosen)}] = ${JSON.stringify(app.labels.get(chosen[0]!))}`);
   });
   app.on("codes", () => app.labels.size && spread());
   app.on(["spread", "colour"], show);

@@ -1,7 +1,6 @@
 // Arithmetic of items, A − B + C and any sum one types; and the path from A to C… as a film.
 
 import type { App } from "../app";
-import { pythonName } from "../app";
 import type { View } from "../contract";
 import { combine, line } from "../codes";
 import { parse, type Sum, type Term } from "../expression";
@@ -45,7 +44,7 @@ async function codeOf(app: App, term: Term): Promise<{ code: Float32Array; pytho
   const { values } = await app.values(info.name);
   const items: number[] = [];
   for (let i = 0; i < codes.n; i++) if (values[i] === level) items.push(i);
-  return { code: codes.mean(items), python: `Z[${pythonName(info.name)} == ${JSON.stringify(term.level)}].mean(0)` };
+  return { code: codes.mean(items), python: `Z[${app.variable(info.name)} == ${JSON.stringify(term.level)}].mean(0)` };
 }
 
 export type Mix = HTMLElement & { expression(text: string): void };

@@ -7,23 +7,33 @@ import { latest } from "../decoder/decoder";
 import { fill, h } from "../dom";
 import { shown } from "../show";
 
+const HERE = "what the model makes here";
+const [ROWS, FEW_ROWS] = [10, 4]; // of a table
+const STILL = 8; // pixels that the pointer may tremble after a press
+
 export function placeCard(app: App, map: MapView): HTMLElement {
   const made = h("div", { class: "made" });
   const note = h("div", { class: "note" });
   const card = h("div", { class: "place", role: "status", "aria-live": "off", hidden: true }, made, note);
+  const narrow = matchMedia("(max-width: 820px)");
   let now: Pointed | null = null;
+  let pressed: Pointed | null = null; // where the card was sent away
 
   const follow = latest(async (pointed: Pointed) => {
     const code = app.codeAt(pointed.x, pointed.y);
     const words: (Node | string)[] = [];
-    if (pointed.item >= 0) words.push(h("b", null, app.titleOf(pointed.item)), app.colouring ? ` ${app.colouring.info.title} ${app.valueOf(pointed.item)}` : "");
+    if (pointed.item >= 0) words.push(h("small", null, `nearest: ${app.titleOf(pointed.item)}${app.colouring ? `, ${app.colouring.info.title} ${app.valueOf(pointed.item)}` : ""}`)); // prettier-ignore
     if (code && app.density?.off(code)) words.push(h("span", { class: "warning" }, "off the map of the data"));
     if (!code) fill(made, h("span", { class: "quiet" }, app.codes ? "no items" : "codes are on their way"));
     else if (app.decoder?.why === null) {
       try {
         const view = await app.decoder.decode(code);
         if (now === null) return;
-        fill(made, shown(view, app.opened.item, view.kind === "image" ? 96 : 200, "what the model makes here"));
+        const most = narrow.matches ? FEW_ROWS : ROWS;
+        const cut = view.kind === "row" && view.cells.length > most ? { ...view, cells: view.cells.slice(0, most) } : view;
+        const side = view.kind !== "image" ? 200 : narrow.matches ? 64 : 96;
+        fill(made, h("b", null, HERE), shown(cut, app.opened.item, side, HERE),
+          cut !== view && h("small", { class: "quiet" }, `and ${(view as { cells: unknown[] }).cells.length - most} columns more`)); // prettier-ignore
       } catch (error) {
         fill(made, h("span", { class: "warning" }, (error as Error).message));
       }
@@ -45,6 +55,8 @@ export function placeCard(app: App, map: MapView): HTMLElement {
   };
 
   map.onpoint = (pointed) => {
+    if (pointed && pressed && Math.hypot(pointed.px - pressed.px, pointed.py - pressed.py) < STILL) return;
+    pressed = null;
     now = pointed;
     if (!pointed) card.hidden = true;
     else {
@@ -54,6 +66,9 @@ export function placeCard(app: App, map: MapView): HTMLElement {
   };
 
   map.onpick = (pointed) => {
+    pressed = pointed;
+    now = null;
+    card.hidden = true;
     if (pointed.item >= 0) {
       app.mark(app.marks.path, null);
       app.select(pointed.item);
@@ -64,8 +79,9 @@ export function placeCard(app: App, map: MapView): HTMLElement {
     app.selected = -1;
     app.emit("selected");
     app.mark(app.marks.path, [pointed.x, pointed.y]);
-    app.take(code, "a place on the map", "z");
-    app.python(`z = np.array(${pythonCode(code)}, dtype="float32"); model.decode(z[None])`);
+    const python = `np.array(${pythonCode(code)}, dtype="float32")`;
+    app.take(code, "a place on the map", python);
+    app.python(`z = ${python}; model.decode(z[None])`);
     app.say(`a place between items${app.density?.off(code) ? ", off the map of the data" : ""}`);
   };
   return card;

@@ -5,7 +5,8 @@ import { button, fill, h } from "../dom";
 
 export function pythonPanel(app: App): HTMLElement {
   const lines = h("pre", { class: "lines", tabindex: 0, "aria-label": "lines of Python" });
-  const head = ["import matplotlib.pyplot as plt", "import numpy as np", "import isthmus as im", app.opened.python.load, app.opened.python.data, "Z = model.encode(X)"];
+  const { load, skip, data, codes, labels } = app.opened.python;
+  const head = ["import numpy as np", "import isthmus as im", load, skip, data, codes ?? "Z = model.encode(X)", labels].filter(Boolean);
   const all = () => [...head, "", ...app.log].join("\n");
   const show = () => {
     fill(lines, h("span", { class: "quiet" }, `${head.join("\n")}\n\n`), app.log.join("\n"));
@@ -18,7 +19,7 @@ export function pythonPanel(app: App): HTMLElement {
     h("div", { class: "row" },
       button("copy all", () => copy(app, all())),
       button("copy the last line", () => copy(app, app.log.at(-1) ?? "")),
-      button("clear", () => { app.log.length = 0; show(); })),
+      button("clear", () => app.clear())),
     lines,
     h("h3", null, "About the model"),
     h("dl", { class: "about" }, h("dt", null, app.opened.model.kind), h("dd", null, `${app.opened.model.latent_dim} latents, ${app.opened.n} items`)),
