@@ -69,7 +69,9 @@ def error_curve(model: Any, X: Any = None, *, train: Any = None, curves: dict[st
     ax.annotate("the mean, no latent", (ax.get_xlim()[1], curves["nothing"]), xytext=(0, 3), ha="right", va="bottom",
                 textcoords="offset points", fontsize=8, color=theme.faint)  # fmt: skip
     _whole_ticks(ax)
-    ax.set_xticks([k for k in ax.get_xticks() if ax.get_xlim()[0] <= k <= steps[-1]])  # beyond are names of curves, and no latents
+    ax.set_xticks(
+        [k for k in ax.get_xticks() if ax.get_xlim()[0] <= k <= steps[-1]]
+    )  # beyond are names of curves, and no latents
     _ends(ax, ends)
     return ax
 
