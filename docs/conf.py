@@ -12,7 +12,11 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Isthmus {release}"
 
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {  # scikit-learn gives its estimators set_fit_request, with links into its own pages
+    "members": True,
+    "show-inheritance": True,
+    "exclude-members": "set_fit_request, set_score_request",
+}
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_preserve_defaults = True

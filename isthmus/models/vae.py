@@ -59,8 +59,9 @@ class VAE(Neural):
     ordered : nested latents: the first k coordinates are a good code for every k, see ``error_curve``, ``truncate``
     likelihood : None takes the format's own, its variance learned where it is a Gaussian (Rybkin et al. 2021); or a
         word ("bernoulli_dynamic" redraws grey values as black and white at every step), or a Likelihood
-    network, size, format, epochs, batch_size, rate, budget, checkpoint, device, verbose, supervision, shifts,
-        random_state : as in Autoencoder; an encoder of your own gives (B, 2 * K), means and then log-variances
+    network, size, format, epochs, batch_size, rate, budget : as in Autoencoder; an encoder of your own gives
+        (B, 2 * K), means and then log-variances
+    checkpoint, device, verbose, supervision, shifts, random_state : as in Autoencoder
 
     Attributes
     ----------
