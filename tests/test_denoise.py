@@ -111,7 +111,7 @@ def test_the_climb_comes_to_the_closed_form(correlated: np.ndarray, monkeypatch:
     Y = correlated[:40] + np.random.default_rng(2).standard_normal((40, 6))
     closed = im.denoise(model, Y, 1.0)
     monkeypatch.setattr(PCA, "_linear_decoder", lambda self: None)
-    np.testing.assert_allclose(im.denoise(model, Y, 1.0, steps=200), closed, atol=0.03)
+    np.testing.assert_allclose(im.denoise(model, Y, 1.0, steps=1000), closed, atol=0.03)
 
 
 def test_without_noise_items_stay_as_they_are(digits: tuple[np.ndarray, ...]) -> None:
@@ -233,7 +233,7 @@ def test_noise_that_is_not_given_is_told_from_each_item(digits: tuple[np.ndarray
 @pytest.mark.parametrize(
     "model",
     [
-        im.Autoencoder(24, corruption=("gaussian", NOISE / 255), epochs=30, network=(128,), verbose=False),
+        im.Autoencoder(24, corruption=("gaussian", NOISE / 255), epochs=80, network=(128,), verbose=False),
         im.VAE(12, epochs=30, network=(128,), verbose=False),
         im.Autoencoder(12, epochs=20, network=(128,), verbose=False),
         im.PCA(32, prior="mixture"),
