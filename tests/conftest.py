@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -63,3 +64,56 @@ def mixed() -> Callable[..., Any]:
         return frame
 
     return made
+
+
+# --- The explorer -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def nasty() -> list[str]:
+    """Seven texts that a page or a file may trip over."""
+    return [
+        "</script><script>alert(1)</script>",
+        "<!--<script>",
+        "&amp; ' \" `",
+        "🙂👩‍👩‍👧",
+        "שלום עולם",
+        "\u202eabc",
+        "a\u2028b",
+    ]
+
+
+@pytest.fixture
+def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A page for tests of what stands behind it, whatever it looks like."""
+    from isthmus.view.explorer import server
+
+    page = "<!doctype html><html><head><title>x</title></head><body><p>the page</p></body></html>"
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    monkeypatch.setattr(server, "PAGE", tmp_path / "page.html")
+    return page
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """120 handwritten digits, and what they are."""
+    from isthmus import datasets
+
+    X, y = datasets.digits(labels=True)
+    return X[:120], y[:120]
+
+
+@pytest.fixture(scope="session")
+def fitted(digits: tuple[np.ndarray, np.ndarray]) -> Any:
+    """PCA of them."""
+    from isthmus.models import PCA
+
+    return PCA(6).fit(digits[0])
+
+
+@pytest.fixture
+def saved(tmp_path: Path, fitted: Any, digits: tuple[np.ndarray, np.ndarray]) -> tuple[Path, Path]:
+    """The files of both."""
+    fitted.save(tmp_path / "m.isthmus")
+    np.save(tmp_path / "x.npy", digits[0])
+    return tmp_path / "m.isthmus", tmp_path / "x.npy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +14,14 @@ import pytest
 import isthmus as im
 from isthmus import priors
 from isthmus.errors import DataError, FormatError, NotSupported, SettingError
-from isthmus.view.explorer import Explorer, cache, contents_of, explore, server
+from isthmus.view.explorer import cache, explore
 from isthmus.view.explorer.live import Live
 from isthmus.view.explorer.opened import gather
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
-NASTY = [
-    "</script><script>alert(1)</script>",
-    "<!--<script>",
-    "&amp; ' \" `",
-    "🙂👩‍👩‍👧",
-    "שלום עולם",
-    "\u202eabc",
-    "a\u2028b",
-]
-
-
-PAGE = "<!doctype html><html><head><title>x</title></head><body><p>the page</p></body></html>"
-
-
-@pytest.fixture(autouse=True)
-def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are of what stands behind the page, whatever it looks like."""
-    (tmp_path / "page.html").write_text(PAGE, "utf-8")
-    monkeypatch.setattr(server, "PAGE", tmp_path / "page.html")
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    X, y = im.datasets.digits(labels=True)
-    return X[:120], y[:120]
-
-
-@pytest.fixture(scope="module")
-def fitted(digits: tuple[np.ndarray, np.ndarray]) -> Any:
-    return im.PCA(6).fit(digits[0])
-
-
-@pytest.fixture
-def opened(digits: tuple[np.ndarray, np.ndarray], fitted: Any, tmp_path: Path) -> Iterator[Explorer]:
-    state = tmp_path / "labels.json"
-    with explore(fitted, digits[0], digits[1], browser=False, block=False, state=state) as made:
-        yield made  # type: ignore[misc]  # it is served
+pytestmark = pytest.mark.usefixtures("small_page")
 
 
 def array(told: dict[str, Any], blobs: dict[str, Any], name: str) -> np.ndarray:
@@ -138,16 +102,16 @@ def test_large_pictures_are_made_small() -> None:
         "width": 48, "height": 24, "channels": 3}  # fmt: skip
 
 
-def test_vectors_with_and_without_names() -> None:
+def test_vectors_with_and_without_names(nasty: list[str]) -> None:
     pd = pytest.importorskip("pandas")
     X = np.random.default_rng(0).normal(size=(50, 4))
     told = require_contract(gather(im.PCA(3).fit(X), X))
     assert told["item"] == {"kind": "vector", "size": 4, "names": None}
     assert told["thumbnails"] is None
-    frame = pd.DataFrame(X, columns=NASTY[:4])
+    frame = pd.DataFrame(X, columns=nasty[:4])
     told = require_contract(gather(im.PCA(3).fit(frame), frame))
     titles = [one["title"] for one in told["colours"] if one["name"].startswith("column")]
-    assert titles == NASTY[:4]
+    assert titles == nasty[:4]
 
 
 def test_series() -> None:
@@ -241,7 +205,6 @@ def test_the_page_can_work_out_the_density(kind: str) -> None:
         (["b", "a", None, ""] * 5, ["a", "b"]),
         ([2.0, 1.0, np.nan, 10.0] * 5, ["1", "2", "10"]),
         ([True, False] * 10, ["False", "True"]),
-        ([*NASTY, *NASTY, *NASTY[:6]], sorted(NASTY)),
         (np.array(["a", 1, None, 2.5] * 5, dtype=object), ["1", "2.5", "a"]),
         (np.random.default_rng(0).normal(size=20), None),
         (np.arange(20.0) / 3, None),
@@ -251,6 +214,11 @@ def test_labels_are_classes_or_numbers(fitted: Any, digits: Any, labels: Any, le
     told = require_contract(gather(fitted, digits[0][:20], np.array(labels)))
     assert told["colours"][0].get("levels") == levels
     assert told["colours"][0]["kind"] == ("number" if levels is None else "category")
+
+
+def test_labels_may_be_any_text(fitted: Any, digits: Any, nasty: list[str]) -> None:
+    told = require_contract(gather(fitted, digits[0][:20], np.array((nasty * 3)[:20])))
+    assert told["colours"][0]["levels"] == sorted(nasty)
 
 
 def test_one_item_only(fitted: Any, digits: tuple[np.ndarray, np.ndarray]) -> None:
@@ -320,14 +288,14 @@ def test_modules_of_the_user_s_own_decode_on_the_server() -> None:
     np.testing.assert_allclose([one["values"] for one in found["items"]], model.decode(codes))
 
 
-def test_a_row_of_a_table(mixed: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_row_of_a_table(mixed: Callable[..., Any], nasty: list[str]) -> None:
     frame = mixed(120)
-    frame["words"] = (NASTY * 20)[:120]
+    frame["words"] = (nasty * 20)[:120]
     model = im.PCA(3).fit(frame)
     live = Live(lambda: (model, frame), gather(model, frame), lambda: None)
     found = live.item({"index": 4})
     assert dict(found["row"])["key"] == frame["key"][4]
-    assert dict(found["row"])["words"] == NASTY[4]
+    assert dict(found["row"])["words"] == nasty[4]
     assert [name for name, _ in found["reconstruction"]["cells"]] == list(frame.columns)
     assert sum(found["contributions"]["values"]) == pytest.approx(found["error"], rel=1e-4)
 
@@ -354,12 +322,3 @@ def test_a_map_that_cannot_be_made(fitted: Any, digits: Any) -> None:
         for _ in range(400):
             live.map({"name": "tsne"})
             time.sleep(0.05)
-
-
-def key_of(model: Path, data: Path) -> dict[str, Any]:
-    return {"model": cache.model_hash(model), "data": cache.key_of_files(str(data))}
-
-
-def kept(model: Path, data: Path, load: Callable[[], Any]) -> Any:
-    told = {"title": "m", "python": {}}
-    return contents_of(load, key_of(model, data), Path(f"{model}.explorer"), **told)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 import isthmus as im
 from isthmus import cli
 from isthmus.errors import DamagedFileError, DataError
-from isthmus.view.explorer import Explorer, StaticPage, cache, contents_of, explore, server
+from isthmus.view.explorer import StaticPage, cache, contents_of, explore
 from isthmus.view.explorer.interpreter import run_layers
 from isthmus.view.explorer.opened import gather
 from isthmus.view.explorer.state import State
@@ -27,46 +27,9 @@ from isthmus.view.explorer.state import State
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
+pytestmark = pytest.mark.usefixtures("small_page")
+
 ROOT = Path(__file__).parents[1]
-
-
-NASTY = [
-    "</script><script>alert(1)</script>",
-    "<!--<script>",
-    "&amp; ' \" `",
-    "🙂👩‍👩‍👧",
-    "שלום עולם",
-    "\u202eabc",
-    "a\u2028b",
-]
-
-
-PAGE = "<!doctype html><html><head><title>x</title></head><body><p>the page</p></body></html>"
-
-
-@pytest.fixture(autouse=True)
-def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are of what stands behind the page, whatever it looks like."""
-    (tmp_path / "page.html").write_text(PAGE, "utf-8")
-    monkeypatch.setattr(server, "PAGE", tmp_path / "page.html")
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    X, y = im.datasets.digits(labels=True)
-    return X[:120], y[:120]
-
-
-@pytest.fixture(scope="module")
-def fitted(digits: tuple[np.ndarray, np.ndarray]) -> Any:
-    return im.PCA(6).fit(digits[0])
-
-
-@pytest.fixture
-def opened(digits: tuple[np.ndarray, np.ndarray], fitted: Any, tmp_path: Path) -> Iterator[Explorer]:
-    state = tmp_path / "labels.json"
-    with explore(fitted, digits[0], digits[1], browser=False, block=False, state=state) as made:
-        yield made  # type: ignore[misc]  # it is served
 
 
 def test_sets_of_items_do_not_mix_their_labels(tmp_path: Path) -> None:
@@ -99,13 +62,6 @@ def test_a_damaged_file_of_labels_is_left_alone(tmp_path: Path, text: str) -> No
     with pytest.raises(DamagedFileError, match=r"labels\.json .* name another file with state="):
         State(path, "X", 3)
     assert path.read_text("latin-1") == text
-
-
-@pytest.fixture
-def saved(tmp_path: Path, fitted: Any, digits: Any) -> tuple[Path, Path]:
-    fitted.save(tmp_path / "m.isthmus")
-    np.save(tmp_path / "x.npy", digits[0])
-    return tmp_path / "m.isthmus", tmp_path / "x.npy"
 
 
 def key_of(model: Path, data: Path) -> dict[str, Any]:
@@ -205,7 +161,7 @@ def parts_of(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
                   for _, name, body in found if name.startswith("blob:")}  # fmt: skip
 
 
-def test_one_file_with_everything_in_it(fitted: Any, digits: Any, tmp_path: Path) -> None:
+def test_one_file_with_everything_in_it(fitted: Any, digits: Any, small_page: str, tmp_path: Path) -> None:
     made = explore(fitted, digits[0], digits[1], static=tmp_path / "page out.html")
     assert isinstance(made, StaticPage)
     assert made.size == (tmp_path / "page out.html").stat().st_size
@@ -219,7 +175,7 @@ def test_one_file_with_everything_in_it(fitted: Any, digits: Any, tmp_path: Path
     codes = contents.blobs["codes"]
     apart = np.abs(run_layers(told["decoder"]["layers"], weights, codes) - fitted.decode(codes).reshape(120, -1))
     assert apart.max() <= 1
-    assert made.path.read_text("utf-8").startswith(PAGE.split("</body>", maxsplit=1)[0])
+    assert made.path.read_text("utf-8").startswith(small_page.split("</body>", maxsplit=1)[0])
     assert made.path.read_text("utf-8").endswith("</body></html>")
 
 
@@ -231,19 +187,19 @@ def test_half_digits_only_where_they_are_enough(digits: Any, tmp_path: Path) -> 
     assert "dtype" not in parts_of(made.path)[0]["decoder"]  # type: ignore[union-attr]
 
 
-def test_text_full_of_html_stays_text(tmp_path: Path) -> None:
+def test_text_full_of_html_stays_text(tmp_path: Path, nasty: list[str]) -> None:
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     r = np.random.default_rng(0)
-    frame = pd.DataFrame({"<img src=x onerror=alert(1)>": r.normal(size=70), "kind": NASTY * 10,
+    frame = pd.DataFrame({"<img src=x onerror=alert(1)>": r.normal(size=70), "kind": nasty * 10,
                           "x": r.normal(size=70)})  # fmt: skip
-    made = explore(im.PCA(2).fit(frame), frame, NASTY * 10, static=tmp_path / "a.html")
+    made = explore(im.PCA(2).fit(frame), frame, nasty * 10, static=tmp_path / "a.html")
     assert isinstance(made, StaticPage)
     text = made.path.read_text("utf-8")
-    for nasty in (*NASTY[:2], "<img"):
-        assert nasty not in text
+    for text_of_data in (*nasty[:2], "<img"):
+        assert text_of_data not in text
     told, _ = parts_of(made.path)
-    assert set(told["colours"][0]["levels"]) == set(NASTY)
+    assert set(told["colours"][0]["levels"]) == set(nasty)
     assert told["item"]["columns"][0]["name"] == "<img src=x onerror=alert(1)>"
 
 

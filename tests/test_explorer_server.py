@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import pytest
 import isthmus as im
 from isthmus import cli
 from isthmus.errors import FileError, SettingError
-from isthmus.view.explorer import Explorer, cache, contents_of, explore, explore_files, server
+from isthmus.view.explorer import Explorer, explore, explore_files, server
 from isthmus.view.explorer.live import Live
 from isthmus.view.explorer.opened import gather
 from isthmus.view.explorer.state import State
@@ -31,39 +31,9 @@ from isthmus.view.explorer.state import State
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
+pytestmark = pytest.mark.usefixtures("small_page")
+
 ROOT = Path(__file__).parents[1]
-
-
-NASTY = [
-    "</script><script>alert(1)</script>",
-    "<!--<script>",
-    "&amp; ' \" `",
-    "🙂👩‍👩‍👧",
-    "שלום עולם",
-    "\u202eabc",
-    "a\u2028b",
-]
-
-
-PAGE = "<!doctype html><html><head><title>x</title></head><body><p>the page</p></body></html>"
-
-
-@pytest.fixture(autouse=True)
-def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are of what stands behind the page, whatever it looks like."""
-    (tmp_path / "page.html").write_text(PAGE, "utf-8")
-    monkeypatch.setattr(server, "PAGE", tmp_path / "page.html")
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    X, y = im.datasets.digits(labels=True)
-    return X[:120], y[:120]
-
-
-@pytest.fixture(scope="module")
-def fitted(digits: tuple[np.ndarray, np.ndarray]) -> Any:
-    return im.PCA(6).fit(digits[0])
 
 
 class Answer(NamedTuple):
@@ -108,18 +78,9 @@ def opened(digits: tuple[np.ndarray, np.ndarray], fitted: Any, tmp_path: Path) -
         yield made  # type: ignore[misc]  # it is served
 
 
-def array(told: dict[str, Any], blobs: dict[str, Any], name: str) -> np.ndarray:
-    """A blob as the page reads it."""
-    raw = cache.bytes_of(blobs[name])
-    category = name.startswith("colour/") and next(
-        one["kind"] == "category" for one in told["colours"] if f"colour/{one['name']}" == name
-    )
-    return np.frombuffer(raw, "<u2" if category else "<f4")
-
-
-def test_the_page_and_what_it_is_told(opened: Explorer) -> None:
+def test_the_page_and_what_it_is_told(opened: Explorer, small_page: str) -> None:
     page = ask(opened, "GET", "/", X_Isthmus_Token=None)
-    assert (page.status, page.body.decode()) == (200, PAGE)
+    assert (page.status, page.body.decode()) == (200, small_page)
     assert "default-src 'none'" in page.headers["content-security-policy"]
     told = ask(opened, "GET", "/api/opened").json
     assert (told["n"], told["static"]) == (120, False)
@@ -289,9 +250,9 @@ def test_a_port_that_is_taken(fitted: Any, digits: Any) -> None:
         explore(fitted, digits[0], port=70_000, block=False)
 
 
-def test_a_closed_page_frees_its_port(fitted: Any, digits: Any) -> None:
+def test_a_closed_page_frees_its_port(fitted: Any, digits: Any, small_page: str) -> None:
     contents = gather(fitted, digits[0])
-    made = Explorer(Live(lambda: (fitted, digits[0]), contents, lambda: None), State(None, "X", 120), PAGE)
+    made = Explorer(Live(lambda: (fitted, digits[0]), contents, lambda: None), State(None, "X", 120), small_page)
     assert ask(made, "GET", "/").status == 200
     made.close()
     with pytest.raises(ConnectionRefusedError):
@@ -300,37 +261,19 @@ def test_a_closed_page_frees_its_port(fitted: Any, digits: Any) -> None:
     again.close()
 
 
-def test_labels_survive_the_page_and_the_process(opened: Explorer, tmp_path: Path, fitted: Any, digits: Any) -> None:
-    labels = {str(item): NASTY[item % len(NASTY)] for item in range(30)}
+def test_labels_survive_the_page_and_the_process(
+    opened: Explorer, tmp_path: Path, fitted: Any, digits: Any, nasty: list[str]
+) -> None:
+    labels = {str(item): nasty[item % len(nasty)] for item in range(30)}
     saved = ask(opened, "POST", "/api/state", {"labels": labels, "view": {"zoom": 2}, "version": 1})
     assert saved.json == {"saved": str(tmp_path / "labels.json"), "labels": 30}
     assert ask(opened, "GET", "/api/state").json == {"version": 1, "labels": labels, "view": {"zoom": 2}}
-    assert opened.labels[3] == NASTY[3]
+    assert opened.labels[3] == nasty[3]
     opened.close()
     state = tmp_path / "labels.json"
     with explore(fitted, digits[0], browser=False, block=False, state=state) as again:
         assert ask(again, "GET", "/api/state").json["labels"] == labels  # type: ignore[arg-type]
     assert not list(tmp_path.glob(".*")), "no file is left half-written"
-
-
-@pytest.fixture
-def saved(tmp_path: Path, fitted: Any, digits: Any) -> tuple[Path, Path]:
-    fitted.save(tmp_path / "m.isthmus")
-    np.save(tmp_path / "x.npy", digits[0])
-    return tmp_path / "m.isthmus", tmp_path / "x.npy"
-
-
-def key_of(model: Path, data: Path) -> dict[str, Any]:
-    return {"model": cache.model_hash(model), "data": cache.key_of_files(str(data))}
-
-
-def kept(model: Path, data: Path, load: Callable[[], Any]) -> Any:
-    told = {"title": "m", "python": {}}
-    return contents_of(load, key_of(model, data), Path(f"{model}.explorer"), **told)  # type: ignore[arg-type]
-
-
-def never() -> Any:
-    raise AssertionError("what is kept was not used")
 
 
 def test_in_a_notebook(opened: Explorer, fitted: Any, digits: Any, tmp_path: Path) -> None:
