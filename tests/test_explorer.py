@@ -141,7 +141,12 @@ def test_tables(mixed: Callable[..., Any]) -> None:
     there = frame["born"].notna()
     days = (frame["born"][there] - frame["born"][there].iloc[0].normalize()).dt.days
     assert (born[there] - born[there][0] == days - days.iloc[0]).all()
+    first = frame["born"].min()
+    assert (colours["born"]["format"], colours["born"]["zero"]) == ("date", (first - first.__class__(0)).days)
+    assert colours["seen"]["format"] == "datetime"
+    assert "format" not in colours["stay"]
     assert contents.blobs["names"] == frame["key"].tolist()
+    assert told["item"]["key"] == "key"
 
 
 def test_names_of_picture_files(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> None:

@@ -322,6 +322,7 @@ def test_without_the_token_the_page_says_what_to_do(chromium: Any, served: Explo
 
 def test_numbers_and_rows_are_those_of_python(chromium: Any, mixed: Any, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
     r = np.random.default_rng(0)
     X = r.normal(size=(80, 5)) * [1, 10, 100, 1e-3, 1] + [0, 1e9, 0, 0, 5]
     S = r.normal(size=(80, 30, 2)).cumsum(1)
@@ -354,6 +355,19 @@ def test_numbers_and_rows_are_those_of_python(chromium: Any, mixed: Any, tmp_pat
             step = np.maximum(np.asarray(items, dtype=float).reshape(len(items), -1).std(), 1e-9)
             scale = np.asarray(items, dtype=float).std(0).T.ravel() if truth.ndim == 1 else step
             assert (np.abs(told - truth.ravel()) <= scale / 255).all()
+        if model.format_.spec.kind == "table":
+            page.evaluate("isthmus.app.colourBy(isthmus.opened.colours.find(one => one.title === 'born').name)")
+            page.evaluate("isthmus.select(4)")
+            item = page.locator(".panel.item")
+            item.get_by_text("left out by the model: key, row, never").wait_for()
+            item.get_by_text("not in this page: words, row, always, never").wait_for()
+            given = item.locator(".rows").first
+            assert given.locator("tr", has_text="key").inner_text().split() == ["key", frame["key"][4]]
+            born = str(frame["born"][4])[:10]
+            assert given.locator("tr", has_text="born").inner_text().split() == ["born", born]
+            assert f"born {born}" in item.locator(".facts").inner_text()
+            ends = page.locator(".legend .ends span").all_inner_texts()
+            assert min(frame["born"].dropna()) <= pd.Timestamp(ends[0]) < pd.Timestamp(ends[1])
         seen.require_calm()
         context.close()
         assert made.path.is_file()  # type: ignore[union-attr]

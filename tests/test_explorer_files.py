@@ -94,7 +94,7 @@ def test_a_damaged_cache_counts_as_none(saved: tuple[Path, Path], fitted: Any, d
     at = raw.index(cache.bytes_of(first.blobs["codes"])[:40])
     raw[at + 7] ^= 1 if damage == "bit" else 0
     raw = {"cut": raw[: len(raw) // 2], "text": bytearray(b"hello"), "empty": bytearray()}.get(damage, raw)
-    place.write_bytes(raw.replace(b'"explorer": 2', b'"explorer": 1') if damage == "key" else raw)
+    place.write_bytes(raw.replace(b'"explorer": 3', b'"explorer": 2') if damage == "key" else raw)
     asked = []
     again = kept(*saved, lambda: asked.append(1) or (fitted, digits[0], None))
     assert asked == [1]

@@ -5,7 +5,7 @@ import type { Decoder } from "./decoder/decoder";
 import type { Source } from "./source";
 import { float32s, uint16s } from "./bytes";
 import { Codes, codeOfPlace, placeOfCode } from "./codes";
-import { css, kindRgb, kindShape, MISSING_RGB, PLAIN, RAMPS, short, span, type Rgb } from "./colour";
+import { css, kindRgb, kindShape, MISSING_RGB, PLAIN, RAMPS, span, valueText, type Rgb } from "./colour";
 import { Density } from "./density";
 import { Grid } from "./map/grid";
 import { Thumbnails } from "./thumbnails";
@@ -265,7 +265,7 @@ export class App {
     if (!c) return "";
     const value = c.values[index]!;
     if (c.info.kind === "category") return c.info.levels?.[value] ?? "missing";
-    return Number.isNaN(value) ? "missing" : short(value);
+    return Number.isNaN(value) ? "missing" : valueText(c, value);
   }
 
   async filter(name: string, filter: Filter | null): Promise<void> {
@@ -275,7 +275,8 @@ export class App {
     if (!filter) return;
     const variable = this.variable(name);
     if ("low" in filter) {
-      const [low, high] = [filter.low, filter.high].map((v) => Number(v.toPrecision(6)));
+      const info = this.allColours.find((c) => c.name === name);
+      const [low, high] = [filter.low, filter.high].map((v) => Number((v + (info?.zero ?? 0)).toPrecision(info?.format ? 12 : 6)));
       this.python(this.items(`np.flatnonzero((${variable} >= ${low}) & (${variable} <= ${high}))`));
     }
     else {

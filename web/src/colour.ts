@@ -1,5 +1,7 @@
 // Colours that colour-blind people tell apart: Okabe & Ito (2008) for kinds, viridis for numbers.
 
+import type { ColourInfo } from "./contract";
+
 export type Rgb = [number, number, number];
 
 /** Okabe-Ito, the black as the grey that both themes show. */
@@ -66,6 +68,26 @@ export function short(v: number | null | undefined): string {
   if (size !== 0 && (size >= 1e6 || size < 1e-3)) return v.toExponential(1).replace("-", "−").replace("e+", "e");
   if (Number.isInteger(v)) return String(v).replace("-", "−");
   return v.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3).replace("-", "−");
+}
+
+const DAY = 86_400_000; // milliseconds
+
+/** A value of a colour as text: a date where it is one, with the time of day where all lie within two months. */
+export function valueText(c: { info: ColourInfo; least: number; most: number }, v: number): string {
+  const { format, zero = 0 } = c.info;
+  if (!format || !Number.isFinite(v)) return short(v);
+  const time = new Date(format === "time" ? Math.round(v) * 1000 : Math.round((v + zero) * DAY));
+  if (Number.isNaN(time.getTime())) return "–";
+  const [date, clock] = time.toISOString().split("T") as [string, string];
+  if (format === "time") return clock.slice(0, 8);
+  return format === "date" || c.most - c.least > 60 ? date : `${date} ${clock.slice(0, c.most - c.least < 0.1 ? 8 : 5)}`;
+}
+
+/** The value that a text means: 3.5, or 2024-05-31 and 14:30 where values are moments. NaN for what is none. */
+export function valueOfText(info: ColourInfo, text: string): number {
+  if (info.format === "time") return Date.parse(`1970-01-01T${text}Z`) / 1000;
+  if (info.format) return /^\d{4}-\d\d/.test(text) ? Date.parse(`${text.replace(" ", "T")}${/\d:\d/.test(text) ? "Z" : ""}`) / DAY - (info.zero ?? 0) : NaN;
+  return Number(text.replace("−", "-"));
 }
 
 /** 256 colours from the lowest value to the highest. */

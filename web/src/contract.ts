@@ -4,7 +4,7 @@ export type Item =
   | { kind: "image"; height: number; width: number; channels: number; levels: number }
   | { kind: "vector"; names: string[] | null; size: number }
   | { kind: "series"; channels: number; length: number; names: string[] | null }
-  | { kind: "table"; columns: { name: string; kind: string }[] };
+  | { kind: "table"; columns: { name: string; kind: string }[]; key?: string | null };
 
 export interface MapInfo {
   name: string;
@@ -21,6 +21,9 @@ export interface ColourInfo {
   kind: "category" | "number";
   levels?: string[];
   unit?: string;
+  /** of moments: values are days since `zero`, itself in days since 1970; of times of day: seconds */
+  format?: "date" | "datetime" | "time";
+  zero?: number;
   /** the line that makes it, as the variable that `pythonName` tells */
   python?: string;
 }
@@ -118,7 +121,7 @@ export interface Opened {
 export type View =
   | { kind: "image"; pixels: string | Uint8Array | Uint16Array }
   | { kind: "numbers"; values: ArrayLike<number> }
-  | { kind: "row"; cells: [string, string][] };
+  | { kind: "row"; cells: [string, string][]; unknown?: string[] };
 
 export interface ItemAnswer {
   name: string | null;

@@ -4,10 +4,12 @@ import type { Item, View } from "./contract";
 import { difference, KINDS, short, type Rgb } from "./colour";
 import { dark, h, sharp, token } from "./dom";
 
+const ISO = /^\d{4}-\d\d-\d\d/;
+
 /** A figure of a View, `width` CSS pixels wide; `beside` is what rows are marked against where they differ. */
 export function shown(view: View, item: Item, width: number, name: string, beside?: View | null): HTMLElement {
   if (view.kind === "image") return picture(view, item, width, name);
-  if (view.kind === "row") return rows(view.cells, name, beside?.kind === "row" ? beside.cells : null);
+  if (view.kind === "row") return rows(view, item, name, beside?.kind === "row" ? beside.cells : null);
   if (item.kind === "series") return series(view.values, item, width, name);
   return numbers(view.values, item.kind === "vector" ? item.names : null, width, name);
 }
@@ -153,11 +155,20 @@ function series(values: ArrayLike<number>, item: Extract<Item, { kind: "series" 
   return h("figure", { class: "series" }, canvas, width > 100 && h("figcaption", null, `${short(low)} to ${short(high)}`));
 }
 
-function rows(cells: [string, string][], name: string, beside: [string, string][] | null): HTMLElement {
+/** Columns and values; what the model leaves out, and so has no value for, is named below. */
+function rows(view: Extract<View, { kind: "row" }>, item: Item, name: string, beside: [string, string][] | null): HTMLElement {
   const other = beside && new Map(beside);
-  return h("table", { class: "rows", "aria-label": name }, h("tbody", null, cells.map(([column, value]) =>
-    h("tr", { class: other && other.get(column) !== value ? "differs" : null }, h("th", { scope: "row", title: column }, column), h("td", null, value)),
-  ))); // prettier-ignore
+  const out = new Set(item.kind === "table" ? item.columns.filter((c) => c.kind === "left out").map((c) => c.name) : []);
+  const differs = (column: string, value: string) => {
+    const theirs = other?.get(column) ?? value;
+    return theirs !== value && !(ISO.test(theirs) && value.startsWith(theirs)); // a day against a moment of it
+  };
+  const left = view.cells.filter(([column, value]) => out.has(column) && !value).map(([column]) => column);
+  return h("div", { class: "rows" },
+    h("table", { "aria-label": name }, h("tbody", null, view.cells.filter(([column]) => !left.includes(column)).map(([column, value]) =>
+      h("tr", { class: differs(column, value) ? "differs" : null }, h("th", { scope: "row", title: column }, column), h("td", null, value))))),
+    left.length > 0 && h("p", { class: "quiet" }, `left out by the model: ${left.join(", ")}`),
+    !!view.unknown?.length && h("p", { class: "quiet" }, `not in this page: ${view.unknown.join(", ")}`)); // prettier-ignore
 }
 
 /** The colour of a share 0..1 of the largest, for heat without sign. */

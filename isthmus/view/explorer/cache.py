@@ -23,7 +23,7 @@ import numpy as np
 
 __all__ = ["Contents", "bytes_of", "cached", "keep", "key_of_files", "model_hash"]
 
-VERSION = 2  # also raised where what the page is told changes
+VERSION = 3  # also raised where what the page is told changes
 MOST_BYTES = 2**32  # of a cache; more is worked out again
 DTYPES = {"<f4", "<u2"}
 

@@ -14,7 +14,7 @@ from isthmus.formats.codes import BASE, CYCLES, SECONDS, Code
 from isthmus.formats.columns import Choice, LeftOut, Text
 from isthmus.formats.quantities import Number, Time
 
-__all__ = ["column_kinds", "column_layers", "linear_columns"]
+__all__ = ["column_kinds", "column_layers", "key_of", "linear_columns"]
 
 KNOTS = 257  # of a bent curve: straight pieces are then within a thousandth of a deviation
 WORDS = {"continuous": "number", "duration": "number", "ordinal": "category"}  # others are called as they are
@@ -29,6 +29,11 @@ def column_kinds(form: Any) -> list[dict[str, str]]:
         {"name": code.name, "kind": "left out" if isinstance(code, LeftOut) else WORDS.get(code.kind, code.kind)}
         for code in form.codes_
     ]
+
+
+def key_of(form: Any) -> str | None:
+    """The column that rows are called by: the first identifier."""
+    return next((str(code.name) for code in form.codes_ if code.kind == "identifier"), None)
 
 
 def column_layers(form: Any, likelihood: Any) -> list[dict[str, Any]]:

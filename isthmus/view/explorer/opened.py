@@ -17,7 +17,7 @@ from isthmus import metrics
 from isthmus.errors import DataError, IsthmusError, NotSupported
 from isthmus.priors import Gaussian, GaussianMixture, Prior, StandardNormal
 from isthmus.view.explorer.cache import Contents
-from isthmus.view.explorer.columns import column_kinds
+from isthmus.view.explorer.columns import column_kinds, key_of
 from isthmus.view.explorer.layers import plain_decoder, shown_channels
 from isthmus.view.explorer.lines import colour_line
 from isthmus.view.explorer.views import item_of, sheets, thumbnails_of
@@ -35,6 +35,7 @@ MISSING = 65535
 MOST_DENSITY = 2**22  # numbers of a prior that the page is given
 DISTINCT = 200  # different whole numbers beyond which labels are numbers and not classes
 MOST_WEIGHTS = 2**25  # of a decoder that is sent to the page: 128 MiB
+DAYS, CLOCK = "days since 1970", "seconds"  # of moments and of times of day, as columns tell them
 TITLES = {"pca": "PCA of the codes", "tsne": "t-SNE of the codes", "umap": "UMAP of the codes"}
 
 Said = Callable[[str], None]
@@ -374,7 +375,15 @@ def _column(name: str, title: str, kind: str, pieces: list[Any]) -> _Colour:
     if kind in ("category", "boolean"):
         return _category(name, title, *levels_of(pieces))
     values, unit = numbers_of(pieces)
-    return _number(name, title, values, unit)
+    if unit not in (DAYS, CLOCK):
+        return _number(name, title, values, unit)
+    there = values[np.isfinite(values)]
+    # counted from the first day: 32 bits hold the days since 1970 to minutes only
+    zero = float(np.floor(there.min())) if unit == DAYS and there.size else 0.0
+    whole = "date" if (there == np.floor(there)).all() else "datetime"
+    colour = _number(name, title, values - zero, unit)
+    colour.told.update({"zero": zero, "format": whole if unit == DAYS else "time"})
+    return colour
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -383,16 +392,15 @@ def _column(name: str, title: str, kind: str, pieces: list[Any]) -> _Colour:
 def _names(form: Any, X: Any, n: int) -> list[str] | None:
     """What items are called: the files of pictures, the identifiers of a table; None where they have no names."""
     if form.spec.kind == "table":
-        told = [row["name"] for row, code in zip(column_kinds(form), form.codes_, strict=True)
-                if code.kind == "identifier"]  # fmt: skip
-        if not told:
+        key = key_of(form)
+        if key is None:
             return None
         from isthmus.formats.frames import source_of
 
         source = source_of(X)
-        if told[0] not in source.schema.names:
+        if key not in source.schema.names:
             return None
-        return ["" if name is None else str(name) for batch in source.batches(told[:1])
+        return ["" if name is None else str(name) for batch in source.batches([key])
                 for name in batch.column(0).to_pylist()]  # fmt: skip
     paths = X
     if isinstance(X, (str, Path)) and form.spec.kind == "image":

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from isthmus.formats.png import png_of
-from isthmus.view.explorer.columns import column_kinds
+from isthmus.view.explorer.columns import column_kinds, key_of
 from isthmus.view.explorer.layers import shown_channels
 
 __all__ = ["contributions", "item_of", "pixels_of", "rows_of", "sheets", "thumbnails_of", "views_of"]
@@ -36,7 +36,7 @@ def item_of(form: Any, names: Any = None) -> dict[str, Any]:
     if spec.kind == "series":
         return {"kind": "series", "channels": spec.shape[0], "length": spec.shape[1], "names": None}
     if spec.kind == "table":
-        return {"kind": "table", "columns": column_kinds(form)}
+        return {"kind": "table", "columns": column_kinds(form), "key": key_of(form)}
     columns = form.origin_.columns if names is None else names
     return {"kind": "vector", "size": spec.size, "names": None if columns is None else [str(name) for name in columns]}
 

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import type { ItemAnswer, View } from "../contract";
-import { short } from "../colour";
+import { short, valueText } from "../colour";
 import { button, fill, h } from "../dom";
 import { saveCanvas, saveText, csv } from "../export";
 import { differencePicture, fitted, heat, heatOf, numbers, rgbaOf, shown } from "../show";
@@ -114,18 +114,23 @@ async function fromColours(app: App, index: number): Promise<View | null> {
   if (item.kind !== "table" && item.kind !== "vector") return null;
   const columns = app.opened.colours.filter((c) => c.name.startsWith("column-"));
   if (!columns.length) return null;
-  const cells: [string, string][] = [];
+  const cells = new Map<string, string>();
   const numbers: number[] = [];
   for (const column of columns) {
-    const { values } = await app.values(column.name);
-    const v = values[index]!;
+    const c = await app.values(column.name);
+    const v = c.values[index]!;
     numbers.push(v);
-    const days = column.unit === "days since 1970";
-    const text = column.kind === "category" ? (column.levels?.[v] ?? "") : Number.isNaN(v) ? "" : String(Number(v.toPrecision(6)));
-    cells.push([column.title, days && text ? new Date(v * 86_400_000).toISOString().slice(0, 10) : text]);
+    const text = column.format ? valueText(c, v) : String(Number(v.toPrecision(6)));
+    cells.set(column.title, column.kind === "category" ? (column.levels?.[v] ?? "") : Number.isNaN(v) ? "" : text);
   }
-  if (item.kind === "table") return { kind: "row", cells };
-  return numbers.length === item.size ? { kind: "numbers", values: numbers } : null;
+  if (item.kind === "vector") return numbers.length === item.size ? { kind: "numbers", values: numbers } : null;
+  if (item.key && app.names) cells.set(item.key, app.names[index] ?? "");
+  const names = item.columns.map((column) => column.name);
+  return {
+    kind: "row",
+    cells: names.filter((name) => cells.has(name)).map((name) => [name, cells.get(name)!]),
+    unknown: names.filter((name) => !cells.has(name)),
+  };
 }
 
 function codeBars(app: App, code: Float32Array): HTMLElement {

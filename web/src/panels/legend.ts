@@ -1,7 +1,7 @@
 // What the colours mean, and at the same time what is shown: press a kind or move the ends of a range to filter.
 
 import type { App, Filter } from "../app";
-import { css, kindColour, kindShape, sequential, short, SHAPES } from "../colour";
+import { css, kindColour, kindShape, sequential, SHAPES, valueText } from "../colour";
 import { button, dark, fill, h, quiet } from "../dom";
 
 const MANY = 30;
@@ -16,7 +16,7 @@ export function legend(app: App): HTMLElement {
     const filtered = app.filters.size > 0 || app.text !== "";
     fill(
       box,
-      c && h("h3", null, c.info.title, c.info.unit && h("small", null, ` ${c.info.unit}`)),
+      c && h("h3", null, c.info.title, c.info.unit && !c.info.format && h("small", null, ` ${c.info.unit}`)),
       c && (c.info.kind === "category" ? kinds(app) : range(app)),
       chips.map((name) => button(`${app.allColours.find((one) => one.name === name)?.title ?? name} filtered ×`, () => void app.filter(name, null), { class: "chip" })),
       app.text !== "" && button(`“${app.text}” ×`, () => { app.text = ""; void app.refilter(); }, { class: "chip" }),
@@ -82,12 +82,12 @@ function range(app: App): HTMLElement {
   };
   const moved = () => {
     const [a, b] = ends();
-    fill(told, `${short(a)} to ${short(b)}`);
+    fill(told, `${valueText(c, a)} to ${valueText(c, b)}`);
     apply();
   };
   const low = slider(from, "least");
   const high = slider(to, "most");
   return h("div", { class: "range" }, ramp,
-    h("div", { class: "ends" }, h("span", null, short(c.low)), h("span", null, short(c.high))),
-    h("div", { class: "thumbs" }, low, high), filter ? h("span", { class: "quiet" }, `${short(from)} to ${short(to)}`) : told); // prettier-ignore
+    h("div", { class: "ends" }, h("span", null, valueText(c, c.low)), h("span", null, valueText(c, c.high))),
+    h("div", { class: "thumbs" }, low, high), filter ? h("span", { class: "quiet" }, `${valueText(c, from)} to ${valueText(c, to)}`) : told); // prettier-ignore
 }

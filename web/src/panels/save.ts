@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import type { MapView } from "../map/mapview";
-import { css, kindColour, sequential, short } from "../colour";
+import { css, kindColour, sequential, valueText } from "../colour";
 import { button, dark, h, token } from "../dom";
 import { csv, csvParts, saveCanvas, saveText, svg } from "../export";
 
@@ -37,7 +37,7 @@ function drawing(app: App, map: MapView): string {
     c?.info.kind === "category"
       ? (c.info.levels ?? []).map((text, l) => ({ colour: kindColour(l, night), text }))
       : c
-        ? [0, 1 / 3, 2 / 3, 1].map((t) => ({ colour: css(sequential(t, night)), text: short(c.low + t * (c.high - c.low)) }))
+        ? [0, 1 / 3, 2 / 3, 1].map((t) => ({ colour: css(sequential(t, night)), text: valueText(c, c.low + t * (c.high - c.low)) }))
         : [];
   return svg({
     width: Math.round(map.camera.width),
@@ -66,5 +66,6 @@ function codesCsv(app: App, only: number[] | null): string[] {
 
 function rawValue(app: App, i: number): string | number {
   const { info, values } = app.colouring!;
-  return info.kind === "category" ? (info.levels?.[values[i]!] ?? "") : values[i]!;
+  if (info.kind === "category") return info.levels?.[values[i]!] ?? "";
+  return info.format ? valueText({ info, least: 0, most: 1 }, values[i]!) : values[i]!;
 }

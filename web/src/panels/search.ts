@@ -2,6 +2,7 @@
 
 import type { App } from "../app";
 import type { MapView } from "../map/mapview";
+import { valueOfText } from "../colour";
 import { type Condition, conditions, looksLikeArithmetic } from "../expression";
 import { button, fill, h } from "../dom";
 import { itemButton } from "./item";
@@ -85,8 +86,8 @@ async function matching(app: App, asked: Condition[]): Promise<number[]> {
       tests.push((i) => (values[i] === level) === (op === "="));
       continue;
     }
-    const number = Number(value.replace("−", "-"));
-    if (Number.isNaN(number)) throw new Error(`${info.title} is a number and “${value}” is none`);
+    const number = valueOfText(info, value);
+    if (Number.isNaN(number)) throw new Error(`${info.title} is ${info.format === "time" ? "a time as 14:30" : info.format ? "a date as 2024-05-31" : "a number"} and “${value}” is none`);
     const compare = { "<": (v: number) => v < number, "<=": (v: number) => v <= number, ">": (v: number) => v > number,
       ">=": (v: number) => v >= number, "=": (v: number) => v === number, "!=": (v: number) => v !== number }[op]; // prettier-ignore
     tests.push((i) => compare(values[i]!));
