@@ -22,7 +22,6 @@ import os
 import re
 import struct
 import tarfile
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, overload
 
 import numpy as np
 
-from isthmus.errors import DamagedFileError, DownloadError, FileError, IsthmusWarning, MissingExtra, SettingError
+from isthmus.errors import DamagedFileError, DownloadError, FileError, MissingExtra, SettingError, warn
 
 __all__ = ["cifar10", "digits", "fashion_mnist", "mnist", "read_idx"]
 
@@ -154,7 +153,7 @@ def cifar10(split: Split = "train", *, labels: bool = False) -> np.ndarray | Lab
     count, full = sum(len(X) for X, _ in found), {"train": 50_000, "test": 10_000, "all": 60_000}[split]
     if count < full:
         text = f"{folder} holds a part of CIFAR-10: {count:,} of {full:,} images (split={split!r})"
-        warnings.warn(f"{text}. Numbers from it do not compare with published ones", IsthmusWarning, stacklevel=2)
+        warn(f"{text}. Numbers from it do not compare with published ones")
     return _joined(found, labels)
 
 

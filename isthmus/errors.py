@@ -18,6 +18,9 @@ A method called before ``fit`` raises scikit-learn's own ``NotFittedError``, as 
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 __all__ = [
     "DamagedFileError",
     "DataError",
@@ -31,7 +34,10 @@ __all__ = [
     "NotSupported",
     "SettingError",
     "TrainingError",
+    "warn",
 ]
+
+BETWEEN = ("isthmus", "joblib", "sklearn", "torch")  # packages whose lines stand between the user's line and a warning
 
 
 class IsthmusError(Exception):
@@ -80,3 +86,11 @@ class MissingExtra(IsthmusError, ImportError):
 
 class IsthmusWarning(UserWarning):
     """Something worth knowing that stops nothing."""
+
+
+def warn(message: str) -> None:
+    """An IsthmusWarning that points at the user's line, whatever calls of ours and of pipelines lie between."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, IsthmusWarning, stacklevel=level + 1)

@@ -161,6 +161,34 @@ def test_range_of_floats_and_integers() -> None:
     assert digits.scale(torch.tensor([16])).item() == 1
 
 
+@pytest.mark.parametrize(("dtype", "most", "white"), [("uint8", 16, 255), ("int64", 31, 255), ("uint16", 4095, 65535)])
+def test_images_that_would_look_black_are_noted(dtype: str, most: int, white: int) -> None:
+    X = np.arange(20 * 64).reshape(20, 8, 8).astype(dtype) % (most + 1)
+    X[0, 0, 0] = most
+    with pytest.warns(
+        IsthmusWarning, match=rf"above {most}, and white was taken to be {white}.*range=\(0, {most}\)"
+    ) as told:
+        form = ImageFormat().fit(X)
+    assert (len(told), told[0].filename) == (1, __file__), "once, and it points at the user's line"
+    assert form.scale(form.to_tensor(X)).max() == np.float32(most) / np.float32(white)
+    mended = ImageFormat(range=(0, most)).fit(X)  # warnings are errors here
+    assert mended.scale(mended.to_tensor(X)).max() == 1
+    np.testing.assert_array_equal(mended.from_tensor(mended.to_tensor(X)), X)
+    ImageFormat(range=(0, white)).fit(X)
+
+
+def test_dark_images_few_images_and_masks_are_not_noted() -> None:
+    X = np.zeros((20, 8, 8), np.uint8)
+    ImageFormat().fit(X)  # black alone
+    ImageFormat().fit(X + 9)  # one level alone
+    X[3, 2, 1] = 32
+    ImageFormat().fit(X)  # one pixel is above an eighth of white
+    ImageFormat().fit((X[:19] > 0).astype(np.uint8) * 16)  # too few to say so
+    ImageFormat().fit((X > 0).astype(np.uint16))  # a mask
+    with pytest.warns(IsthmusWarning, match="above 31, and white"):
+        ImageFormat().fit(np.minimum(X, 31))
+
+
 def test_a_range_that_the_dtype_rounds_or_cannot_hold() -> None:
     there_and_back(np.array([[[0.1, 0, -0.3]]], np.float32), range=(-0.3, 0.1))
     half = np.array([[[0, 1000, 65504]]], np.float16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from isthmus.formats.base import Column
 from isthmus.likelihoods import Table, likelihood_from_json
 from isthmus.models import PCA, VAE, Autoencoder, load
 from isthmus.networks.table import hidden
+from isthmus.verbs.impute import impute
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -331,11 +333,36 @@ def test_modules_of_the_users_own() -> None:
     assert np.isfinite(model.encode(structured(0.2))).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("way", ["encode", "reconstruct", "to_tensor", "impute"])
+def test_warnings_point_at_the_users_line(way: str, threads: int) -> None:
+    frame = structured()
+    model = PCA(2, format=TableFormat({"count": "category"})).fit(frame)
+    frame = pd.concat([frame.assign(count=99)] * 2)
+    ways = {
+        "encode": model.encode,
+        "reconstruct": model.reconstruct,
+        "to_tensor": model.format_.to_tensor,
+        "impute": lambda given: impute(model, given),
+    }
+    given = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with pytest.warns(IsthmusWarning, match="never seen in learning") as told:
+            ways[way](frame)
+    finally:
+        torch.set_num_threads(given)
+    line = sys._getframe().f_lineno
+    assert {one.filename for one in told} == {__file__}
+    assert all(0 < line - one.lineno < 20 for one in told)
+
+
 def test_scikit_learns_tools_take_tables() -> None:
     frame = structured()
     search = GridSearchCV(PCA(format=TableFormat({"count": "category"})), {"latent_dim": [1, 4]}, cv=2)
-    with pytest.warns(IsthmusWarning, match="never seen in learning"):
+    with pytest.warns(IsthmusWarning, match="never seen in learning") as told:
         search.fit(frame)
+    assert {one.filename for one in told} == {__file__}, "the user's line, and not scikit-learn's or ours"
     assert search.best_params_ == {"latent_dim": 4}
     assert search.best_estimator_.format_.codes_[3].kind == "category"
     given = TableFormat({"count": "ordinal"})

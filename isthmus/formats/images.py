@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.errors import DataError, FormatError, IsthmusWarning, SettingError
+from isthmus.errors import DataError, FormatError, SettingError, warn
 from isthmus.formats.arrays import Origin, as_array, chunks, listing, stored
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.picture_folders import ENDINGS, ignored, list_folder
@@ -51,6 +50,8 @@ __all__ = ["ImageFormat"]
 
 Source = Literal["array", "files", "pillow"]
 SETTINGS = ("channels", "range", "size", "skip_corrupt")
+DARK = 8  # times what is the brightest of all pixels, that white is: no honest pictures are all so dark
+FEWEST = 20  # images that can say so
 LARGEST = 2**31 - 1  # elements of one image; beyond lies no image, but a damaged file or a mistaken axis
 
 
@@ -80,6 +81,10 @@ class ImageFormat(Format):
     counts, by one IsthmusWarning each time pictures are read. A fitted format brings further pictures to the form
     that it learned, and refuses arrays of another shape. Files come back as a NumPy array (n, h, w) or (n, h, w, 3),
     Pillow images as Pillow images of mode "1", "L", "I;16" or "RGB".
+
+    Of integers, white is what their dtype or greatest value says. Where 20 images and more have no pixel above an
+    eighth of it (31 of 255, 8191 of 65535), and are no masks of zeros and ones, an IsthmusWarning names ``range``:
+    against a white that none comes near, all would be as good as black. With a ``range``, nothing is said.
 
     Parameters
     ----------
@@ -165,11 +170,9 @@ class ImageFormat(Format):
                 " resize the arrays first"
             )
         if layout == "none" and shape[2] in (3, 4) and shape[1] >= 16:
-            warnings.warn(
+            warn(
                 f"an array of shape {X.shape} is read as {len(X)} grey images of {shape[1]} x {shape[2]} pixels; if it"
-                " is one colour image, give X[None]",
-                IsthmusWarning,
-                stacklevel=3,
+                " is one colour image, give X[None]"
             )
         low, high = self._range_of(X, origin)
         rule = f"images of {origin.dtype} must have pixels in [{low:g}, {high:g}]"
@@ -178,6 +181,8 @@ class ImageFormat(Format):
             mend = "Divide by 255, make them uint8, or give ImageFormat(range={range})"
         require_range(X, layout, low, high, rule, mend)
         levels = None if origin.kind == "f" else int(high - low) + 1
+        if levels is not None and self.range is None:
+            _hint_at_range(len(X), int(X.min()), int(X.max()), int(high))
         two_valued = bool(X.min() < X.max()) and all(
             bool(((X[rows] == low) | (X[rows] == high)).all()) for rows in chunks(X)
         )
@@ -267,7 +272,7 @@ class ImageFormat(Format):
             names = [f"picture {place}" if found.kind == "pillow" else str(place) for place in self.skipped_]
             said.append(f"{len(names)} left out because they cannot be read: {listing(names, 3)}")
         if said:
-            warnings.warn((f"{found.folder}: " if found.folder else "") + "; ".join(said), IsthmusWarning, stacklevel=3)
+            warn((f"{found.folder}: " if found.folder else "") + "; ".join(said))
         return kept
 
     def _decoded(self, sources: Sequence[Any], form: Form) -> tuple[Reading, Tensor]:
@@ -522,6 +527,17 @@ def _is_range(ends: Any) -> bool:
     except OverflowError:
         return False
     return low < high and math.isfinite(high - low)
+
+
+def _hint_at_range(count: int, least: int, most: int, white: int) -> None:
+    """A warning where no pixel of many images comes near the white that was assumed."""
+    if count < FEWEST or not max(least, 1) < most <= white // DARK:
+        return
+    warn(
+        f"no pixel of the {count} images is above {most}, and white was taken to be {white}, so all of them look black:"
+        f" give ImageFormat(range=(0, {most})), or divide by {most} to have floats in [0, 1]; if they are as dark"
+        f" as that, ImageFormat(range=(0, {white})) keeps what was assumed"
+    )
 
 
 def _refuse_huge(shape: tuple[int, ...]) -> None:

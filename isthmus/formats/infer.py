@@ -172,7 +172,7 @@ def _of_three_axes(origin: Origin, array: np.ndarray) -> Format:
         return ImageFormat()
     if height == width:
         mend = (
-            "divide by 255"
+            f"divide by 255, or by {high:g} if that is white"
             if low >= 0 and 1 < high <= 255
             else f"bring them to [0, 1], or give ImageFormat(range=({low:g}, {high:g}))"
         )

@@ -8,7 +8,8 @@ same rows in memory give the same kinds.
 Arrow type                kind
 ========================= =============================================================================================
 boolean                   boolean
-integers                  integer; identifier where numbers rise from row to row with hardly a gap; constant
+integers                  integer; identifier where they number the rows, with hardly a gap: they rise from row to row,
+                          or all are different in any order; constant
 floats, decimals          integer where all are whole numbers, else continuous; constant
 dictionary                ordinal where its levels have an order, else category
 text                      category where, on the mean, a level is seen twice; else text where there are spaces or some
@@ -62,7 +63,8 @@ FEW = 20  # different values below which a number has no spike: its values are a
 HEAVY = 1.5  # deviation over the deviation of the middle nine tenths from which tails are heavy; 1.0 for a normal
 FARTHEST = 20.0  # deviations of the middle nine tenths at which one value alone makes the tails heavy
 FEWEST = 50  # rows from which a column can be an identifier
-GAPS = 1.5  # numbers between the first and the last row over rows, up to which rising numbers count the rows
+GAPS = 1.5  # numbers between the least and the greatest over rows, up to which different numbers count the rows
+LOOKED_AT = 2**14  # different numbers of a column that are looked at for one that comes twice
 LONGEST = 32  # bytes of text that are kept
 
 
@@ -163,6 +165,7 @@ class Numbers(Found):
         self.low, self.high = math.inf, -math.inf
         self.whole = self.counting = True
         self.last: int | None = None
+        self.different = _Different() if _is_integer(arrow) else None
         self.exact: set[Any] = set()  # at most two different values of whole numbers and decimals
         self.quantiles = _Quantiles()
         self.often: float | None = None  # the most frequent value of the first rows
@@ -176,6 +179,8 @@ class Numbers(Found):
         if pyarrow.types.is_duration(array.type):
             array = array.cast(pyarrow.int64())
         self._follow(array)
+        if self.different is not None:
+            self.different = None if self.nulls else self.different.add(array.to_numpy(zero_copy_only=False))
         if not pyarrow.types.is_floating(array.type):  # floats tell large whole numbers from each other no more
             wide = array.cast(pyarrow.decimal256(76, array.type.scale)) if hasattr(array.type, "scale") else array
             self.exact |= set(compute.min_max(wide).as_py().values())
@@ -223,6 +228,8 @@ class Numbers(Found):
             return self._one_level(self._value())
         if self.kind is None and self.counting and FEWEST <= self.rows > (self.high - self.low) / GAPS:
             return self._left_out("identifier", None, "numbers rise from row to row with hardly a gap")
+        if self.kind is None and self.rows >= FEWEST and self._numbers_rows():
+            return self._left_out("identifier", None, "every number once, in any order, with hardly a gap")
         if self.kind == "integer" and not self.whole:
             raise FormatError(f'kinds={{"{self.name}": "integer"}}: the column holds numbers that are not whole; round '
                               'it first, or give "continuous"')  # fmt: skip
@@ -243,6 +250,14 @@ class Numbers(Found):
             self.name, kind, str(self.arrow), self.missing, "", heavy, centre, spread, mean, deviation, self.low,
             self.high, whole, spike, share if spike is not None else 0.0, tuple(map(float, edges)),
         )  # fmt: skip
+
+    def _numbers_rows(self) -> bool:
+        """Whether whole numbers are row numbers in another order. Numbers drawn at random as densely do repeat: of 50
+        among 75, all different, the chance is 3e-10, and less of more.
+        """
+        if self.different is None or self.nulls or self.beyond:
+            return False
+        return self.rows <= self.high - self.low + 1 < GAPS * self.rows and self.different.all()
 
     def _value(self) -> Any:
         """The one value of a constant column, as JSON holds it."""
@@ -482,6 +497,44 @@ class _Quantiles:
         if self.digest is None:
             return float((np.concatenate(self.kept) < value).mean())
         return float(self.digest.get_rank(value)) - share / 2
+
+
+class _Different:
+    """Whether whole numbers are all different, in bounded memory and whatever their order.
+
+    Looked at are those of the least keys, up to `LOOKED_AT` different ones; a key is the number, mixed so that it is as
+    good as drawn (the finaliser of SplitMix64: Steele, Lea & Flood 2014), and no two numbers share one.
+    """
+
+    def __init__(self) -> None:
+        self.keys = np.empty(0, np.uint64)  # in order, each once: the least, below the bound
+        self.bound = np.uint64(2**64 - 1)  # keys from here on do not matter
+        self.twice = False  # whether the key at the bound came twice
+
+    def add(self, values: np.ndarray) -> _Different:
+        """More numbers, of one integer type."""
+        mixed = values.astype(np.int64).view(np.uint64) if values.dtype.kind == "i" else values.astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)  # modulo 2**64, as meant
+        mixed ^= mixed >> np.uint64(31)
+        keys = np.sort(np.concatenate([self.keys, mixed[mixed < self.bound]]))
+        again = keys[1:][keys[1:] == keys[:-1]]
+        if len(again):
+            self.bound, self.twice, keys = again[0], True, keys[keys < again[0]]
+        if len(keys) > LOOKED_AT:
+            self.bound, self.twice, keys = keys[LOOKED_AT], False, keys[:LOOKED_AT]
+        self.keys = keys
+        return self
+
+    def all(self) -> bool:
+        """Whether none of those looked at came twice."""
+        return not self.twice or len(self.keys) == LOOKED_AT
+
+
+def _is_integer(arrow: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(arrow))
 
 
 def _near(levels: list[Any]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.errors import DataError, FileError, IsthmusWarning, SettingError
+from isthmus.errors import DataError, FileError, SettingError, warn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,7 +109,7 @@ def image_files(folder: str | os.PathLike[str]) -> list[Path]:
     """
     pictures, others = list_folder(folder)
     if others:
-        warnings.warn(f"{folder}: {ignored(others)}", IsthmusWarning, stacklevel=2)
+        warn(f"{folder}: {ignored(others)}")
     return pictures
 
 
@@ -260,7 +259,5 @@ def _png_ready(items: Any) -> list[Any]:
         return list(X.astype(np.uint8))
     if X.ndim == 3:
         return list(X.astype(np.uint16))
-    warnings.warn(
-        "colours of 16 bits are written with 8 (PNG files keep 16 here for grey)", IsthmusWarning, stacklevel=3
-    )
+    warn("colours of 16 bits are written with 8 (PNG files keep 16 here for grey)")
     return list(((X.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))

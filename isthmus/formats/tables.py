@@ -9,7 +9,6 @@ Shapes: n rows; R bytes of a stored row; E elements of a row (numbers and choice
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.errors import DataError, FormatError, IsthmusWarning, SettingError
+from isthmus.errors import DataError, FormatError, SettingError, warn
 from isthmus.formats.arrays import listing
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.codes import Code
@@ -197,7 +196,7 @@ class TableFormat(Format):
             yield rows
         for what, counts in altered.items():
             where = listing(f'"{name}" ({count} cells)' for name, count in counts.items())
-            warnings.warn(f"{what}, in {where}", IsthmusWarning, stacklevel=4)
+            warn(f"{what}, in {where}")
 
     def _pack(self, code: Code, array: Any, first: int) -> np.ndarray:
         import pyarrow
@@ -226,7 +225,7 @@ class TableFormat(Format):
                 + " column without values will do where they are not known"
             )
         if new := [f'"{name}"' for name in given if name not in known]:
-            warnings.warn(f"columns not learned from are left aside: {listing(new)}", IsthmusWarning, stacklevel=5)
+            warn(f"columns not learned from are left aside: {listing(new)}")
 
     def from_tensor(self, stored: Tensor) -> Any:
         """The stored view (n, R) to a table of the kind learned from: same columns, order, names and dtypes."""
@@ -379,9 +378,7 @@ class TableFormat(Format):
                 continue
             table = table.set_column(at, code.name, _filled(table.column(at), code.unpack(_own(rows, place, code))))
         if open_:
-            warnings.warn(
-                f"holes are left in {listing(open_)}, which the model did not learn", IsthmusWarning, stacklevel=3
-            )
+            warn(f"holes are left in {listing(open_)}, which the model did not learn")
         return source.container.restore(table)
 
     def uncertainty(self, source: Source, guess: Guess) -> np.ndarray:

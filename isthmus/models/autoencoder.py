@@ -14,7 +14,6 @@ Shapes: B items of a batch; D... the axes of an item; K latents; P parameters an
 from __future__ import annotations
 
 import math
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import priors
-from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.errors import SettingError, warn
 from isthmus.likelihoods import Gaussian, Table
 from isthmus.likelihoods.base import LOG_2PI
 from isthmus.models.neural import Neural
@@ -140,12 +139,10 @@ class Autoencoder(Neural):
             raise SettingError(f"sparsity=('topk', {k:g}) keeps all of {latents} latents: give a k below latent_dim")
         plain = self.sparsity is None and self.corruption is None and not self.contraction
         if latents >= elements and plain and not self.format_.spec.columns:  # tables always hide something
-            warnings.warn(
+            warn(
                 f"latent_dim={latents} is not below the {elements} elements of an item: nothing forces such an "
                 "autoencoder to learn structure, it can copy each element into a latent of its own. Give corruption=, "
-                "sparsity= or contraction= to make an overcomplete code worth having, or fewer latents",
-                IsthmusWarning,
-                stacklevel=4,
+                "sparsity= or contraction= to make an overcomplete code worth having, or fewer latents"
             )
         super()._learn(stored, y)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from numbers import Real
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import priors
-from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.errors import SettingError, warn
 from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, Table, likelihood_of
 from isthmus.metrics import knee
@@ -254,11 +253,7 @@ class Neural(Telling):
         try:
             return self._prior().fit(self._in_blocks(self._encode_stored, some).numpy())
         except KeyboardInterrupt:
-            warnings.warn(
-                "interrupted while the prior was fitted: sample() draws from a Gaussian fitted to some of the codes",
-                IsthmusWarning,
-                stacklevel=5,
-            )
+            warn("interrupted while the prior was fitted: sample() draws from a Gaussian fitted to some of the codes")
             return priors.Gaussian().fit(self._in_blocks(self._encode_stored, stored[:SOME]).numpy())
 
     def _latents(self, elements: int) -> int:

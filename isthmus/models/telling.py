@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any, Self
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from isthmus import priors
-from isthmus.errors import DataError, IsthmusWarning, NotSupported
+from isthmus.errors import DataError, NotSupported, warn
 from isthmus.formats.labels import Target, target_of
 from isthmus.models.embedding import Embedding
 from isthmus.networks.coder import Coder
@@ -172,11 +171,7 @@ class Telling(Embedding):
         try:
             return [priors.GaussianMixture().fit(mine) for mine in of_classes]
         except KeyboardInterrupt:
-            warnings.warn(
-                "interrupted while the priors of the classes were fitted: items of a class are drawn from a Gaussian",
-                IsthmusWarning,
-                stacklevel=5,
-            )
+            warn("interrupted while the priors of the classes were fitted: items of a class are drawn from a Gaussian")
             return [priors.Gaussian().fit(mine) for mine in of_classes]
 
     def _class_tensors(self) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import re
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.errors import IsthmusWarning, SettingError
+from isthmus.errors import SettingError, warn
 from isthmus.formats.base import Format
 from isthmus.formats.rows import AllBut
 from isthmus.networks import multiply_adds
@@ -150,11 +149,9 @@ def fit_network(
     )
     if history["ended"] == "interrupted":
         kept = history["best_epoch"]
-        warnings.warn(
+        warn(
             "training was interrupted; "
-            + (f"the model is the best so far, of epoch {kept}" if kept else "the model is as far as it had come"),
-            IsthmusWarning,
-            stacklevel=4,
+            + (f"the model is the best so far, of epoch {kept}" if kept else "the model is as far as it had come")
         )
     return history | {"items": len(stored), "held_out_items": len(held_out), "batch_size": chosen, "rate": peak,
                       "seed": seed}  # fmt: skip

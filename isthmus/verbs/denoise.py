@@ -16,7 +16,6 @@ and thinks the noise that is left smaller.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.errors import DataError, IsthmusWarning, NotSupported, SettingError
+from isthmus.errors import DataError, NotSupported, SettingError, warn
 from isthmus.priors import Prior
 from isthmus.verbs.generate import require_able
 from isthmus.verbs.noise import noise_of_grid, stepped
@@ -219,11 +218,9 @@ def checked_noise(model: Any, noise: Any) -> float:
             f"{noise / 255 * reach:.3g} there"
         )
     if 0 < noise < 0.5 and reach >= 255:
-        warnings.warn(
+        warn(
             f"noise={noise:g} is below half a grey level: noise has the unit of the pixels, which run from "
-            f"{form.low_:g} to {form.high_:g}; if it was meant for pixels in [0, 1], give noise={noise * reach:g}",
-            IsthmusWarning,
-            stacklevel=3,
+            f"{form.low_:g} to {form.high_:g}; if it was meant for pixels in [0, 1], give noise={noise * reach:g}"
         )
     return noise
 
@@ -245,12 +242,10 @@ def _compare_with_learned(model: Any, levels: list[float], unit: Tensor) -> None
     own = float((learned * unit).mean())
     far = [place for place, level in enumerate(levels) if not 0.5 <= level / own <= 2]
     if far:
-        warnings.warn(
+        warn(
             f"the model learned to take away noise of {own:.4g}, and item {far[0]} has {levels[far[0]]:.4g} "
             f"({len(far)} of {len(levels)} are as far off): fit one with corruption=('gaussian', "
-            f"{levels[far[0]] / float(unit.mean()):.3g}), or give how='projection'",
-            IsthmusWarning,
-            stacklevel=3,
+            f"{levels[far[0]] / float(unit.mean()):.3g}), or give how='projection'"
         )
 
 

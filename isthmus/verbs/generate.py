@@ -13,7 +13,6 @@ Shapes: n items; K coordinates of a code; C components of a mixture; T points of
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from isthmus.errors import DataError, FormatError, IsthmusWarning, NotSupported, SettingError
+from isthmus.errors import DataError, FormatError, NotSupported, SettingError, warn
 from isthmus.priors import Gaussian, GaussianMixture, Prior, StandardNormal, prior_of
 
 __all__ = ["augment", "code_of_one", "components", "interpolate", "means_at", "require_able", "sample"]
@@ -259,12 +258,10 @@ def interpolate(
     thin = density.log_prob(path) < rare
     if thin.any():
         places = ", ".join(str(place + 1) for place in np.flatnonzero(thin))
-        warnings.warn(
+        warn(
             f"of {steps} codes on the way, {places} (from 1) lie where the prior ({density.describe()}) is thinner "
             f"than at 99 % of {'its own draws' if known is None else 'the codes of X'}: what is decoded there may look "
-            "like nothing" + ("" if how == "manifold" else "; how='manifold' goes round such places"),
-            IsthmusWarning,
-            stacklevel=2,
+            "like nothing" + ("" if how == "manifold" else "; how='manifold' goes round such places")
         )
     return means_at(model, path)
 

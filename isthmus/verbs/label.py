@@ -10,14 +10,13 @@ Shapes: n items; m given labels; C classes; K coordinates of a code.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from isthmus.errors import DataError, IsthmusWarning, NotSupported, SettingError
+from isthmus.errors import DataError, NotSupported, SettingError, warn
 from isthmus.formats.labels import coded_labels
 from isthmus.verbs.neighbours import MOST, Near, affinities, codes_of, fewest, nearest, require_shifts, solved
 
@@ -376,11 +375,9 @@ def _folds(truth: np.ndarray, folds: int, seed: int) -> np.ndarray:
     several = order[counts[truth[order]] > 1]
     fold_of[several] = np.arange(len(several)) % min(folds, max(len(several), 1))
     if len(several) < len(truth):
-        warnings.warn(
+        warn(
             f"{len(truth) - len(several)} classes have one label only: nothing can be said about how well they are "
-            "told. Give them a second one",
-            IsthmusWarning,
-            stacklevel=4,
+            "told. Give them a second one"
         )
     return fold_of
 
