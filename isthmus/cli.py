@@ -53,6 +53,7 @@ from isthmus.console import (
     seed_option,
     stream_out,
     table_ending,
+    there,
     writes,
 )
 from isthmus.errors import DataError, IsthmusError, IsthmusWarning, SettingError
@@ -105,7 +106,9 @@ def cli() -> None:
 @kinds_option
 @click.option("--set", "settings", callback=assignments, multiple=True, metavar="NAME=VALUE",
               help="Any other setting of the model; may repeat.")  # fmt: skip
-@click.option("--labels", metavar="PATH", help="One label an item, for the accuracy of nearest neighbours.")
+@click.option(
+    "--labels", callback=there, metavar="PATH", help="One label an item, for the accuracy of nearest neighbours."
+)
 @click.option("--supervised", is_flag=True, help="Learn from --labels too, which some items may lack.")
 @seed_option
 @as_json
@@ -229,7 +232,7 @@ def taken(items: Any, rows: Any) -> Any:
 @click.option("--keep", metavar="COLUMN,COLUMN", help="Columns of a table to write beside the codes.")
 @writes
 def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, keep: str | None,
-           output: str) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+           output: str, overwrite: bool) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """Turn DATA into codes, one row an item. A table of any size goes through piece by piece.
 
     \b
@@ -241,7 +244,7 @@ def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
     """
     fitted, X = model_of(model, skip_corrupt), read(items)
     if is_source(X) and (keep or table_ending(output)):
-        return None, stream_out(output, coded(fitted, X, keep.split(",") if keep else []))
+        return None, stream_out(output, coded(fitted, X, keep.split(",") if keep else []), overwrite)
     if keep:
         raise click.UsageError("--keep is for tables, written as .parquet, .csv or another table.")
     codes = fitted.encode(X)
@@ -250,7 +253,7 @@ def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
 
 @cli.command()
 @model_argument
-@click.argument("codes", metavar="CODES")
+@click.argument("codes", metavar="CODES", callback=there)
 @key_option
 @writes
 def decode(model: str, codes: str, key: str | None) -> tuple[Any, dict[str, Any]]:
@@ -288,7 +291,7 @@ def reconstruct(model: str, items: Any, read: Callable[..., Any], skip_corrupt: 
 @seed_option
 @writes
 def impute(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, how: str, seed: int,
-           output: str) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+           output: str, overwrite: bool) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """Fill the holes of a table; cells that have a value stay as they are.
 
     \b
@@ -304,7 +307,8 @@ def impute(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
     if not is_source(X) or not table_ending(output):
         return impute(fitted, X, how, seed=seed), {}
     tables = (pyarrow.Table.from_batches([batch]) for batch in X.batches())
-    return None, stream_out(output, (impute(fitted, table, how, seed=seed + i) for i, table in enumerate(tables)))
+    filled = (impute(fitted, table, how, seed=seed + i) for i, table in enumerate(tables))
+    return None, stream_out(output, filled, overwrite)
 
 
 @cli.command()
@@ -335,8 +339,12 @@ def sample(model: str, count: int, label: str | None, seed: int) -> tuple[Any, d
 @cli.command()
 @model_argument
 @data
-@click.option("--labels", metavar="PATH", help="One label an item, for the accuracy of nearest neighbours.")
-@click.option("--train", metavar="PATH", help="Items that the baselines learn from.  [default: DATA, in folds]")
+@click.option(
+    "--labels", callback=there, metavar="PATH", help="One label an item, for the accuracy of nearest neighbours."
+)
+@click.option(
+    "--train", callback=there, metavar="PATH", help="Items that the baselines learn from.  [default: DATA, in folds]"
+)
 @as_json
 def evaluate(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, labels: str | None,
              train: str | None, as_json: bool) -> None:  # fmt: skip
@@ -357,7 +365,7 @@ def evaluate(model: str, items: Any, read: Callable[..., Any], skip_corrupt: boo
 
 
 @cli.command()
-@click.argument("items", metavar="DATA...", nargs=-1, required=True)
+@click.argument("items", metavar="DATA...", nargs=-1, required=True, callback=there)
 @delimiter_option
 @encoding_option
 @kinds_option

@@ -43,6 +43,7 @@ __all__ = [
     "seed_option",
     "stream_out",
     "table_ending",
+    "there",
     "writes",
 ]
 
@@ -87,7 +88,19 @@ def kinds_given(context: click.Context, parameter: click.Parameter, values: Sequ
     return {name: kind for name, _, kind in pairs}
 
 
-model_argument = click.argument("model", metavar="MODEL")
+def there(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """FileError for a path to read that is not there, before anything heavy is imported; - and patterns pass."""
+    if context.parent is None:  # a line that is parsed and not run
+        return value
+    for path in [value] if isinstance(value, str) else value or ():
+        if path != "-" and not os.path.lexists(path) and not any(sign in path for sign in "*?["):
+            if parameter.name == "model":
+                raise FileError(f"{path} does not exist. Check the name, and the folder that you are in")
+            raise FileError(f"there is no file or folder {path}")
+    return value
+
+
+model_argument = click.argument("model", metavar="MODEL", callback=there)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="NUMBER",
                            help="Decides everything random; 0 unless it is given.", show_default=False)  # fmt: skip
@@ -106,7 +119,7 @@ def data(command: Command) -> Command:
     ``read`` gives the items of a path, read with these options.
     """
 
-    @click.argument("items", metavar="DATA...", nargs=-1, required=True)
+    @click.argument("items", metavar="DATA...", nargs=-1, required=True, callback=there)
     @key_option
     @delimiter_option
     @encoding_option
@@ -129,9 +142,13 @@ def writes(command: Command) -> Command:
     """
 
     @click.option("-o", "--output", default="-", show_default=True, metavar="PATH",
-                  help="An .npy, .npz, .csv, .tsv, .parquet, .feather or .jsonl file, a folder for pictures, or - "
-                  "(.npy, or CSV of a table).")  # fmt: skip
-    @click.option("--overwrite", is_flag=True, help="Write into a folder that already holds something.")
+                  help="An .npy, .npz, .csv, .tsv, .parquet, .feather or .jsonl file, a folder (a name that ends in /) "
+                  "for pictures or the parts of a table, or - (.npy, or CSV of a table).")  # fmt: skip
+    @click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Write into a folder that already holds something; the parts of a table there are replaced at the end.",
+    )
     @as_json
     @functools.wraps(command)
     def wrapped(output: str, overwrite: bool, as_json: bool, **given: Any) -> None:  # fmt: skip
@@ -140,14 +157,18 @@ def writes(command: Command) -> Command:
 
         if output == "-" and as_json:
             raise click.UsageError("--json prints on standard output, where the result goes: name a file with -o.")
-        require_apart(output, *(given.get(name) for name in ("model", "items", "codes")))
+        read = [given.get(name) for name in ("model", "items", "codes")]
+        require_apart(output, *read)
+        for path in [path for some in read for path in (some if isinstance(some, tuple) else (some,))]:
+            if overwrite and path and is_table(path) and Path(output).resolve() in Path(path).resolve().parents:
+                raise click.UsageError(f"-o {output} holds {path}, which is read and would be lost: name another.")
         if "output" in inspect.signature(command).parameters:  # it may write what does not fit in memory by itself
-            given["output"] = output
+            given |= {"output": output, "overwrite": overwrite}
         result, told = command(**given)
         if result is None:
             shape, dtype = [told.pop("rows"), told.pop("columns")], "table"
         elif is_table(result):
-            shape, dtype = write_tables(output, result), "table"
+            shape, dtype = write_tables(output, result, overwrite), "table"
             told.pop("columns", None)
         else:
             write(output, result, columns=told.pop("columns", None), overwrite=overwrite)
@@ -282,8 +303,8 @@ def table_of(result: Any) -> list[Any]:
     return [pyarrow.Table.from_batches([batch]) for batch in source_of(result).batches()]
 
 
-def write_tables(output: str, result: Any) -> list[int]:
-    """Write a frame as a file; - is CSV on standard output. Returns rows and columns."""
+def write_tables(output: str, result: Any, overwrite: bool = False) -> list[int]:
+    """Write a frame as a file, or a folder of files; - is CSV on standard output. Returns rows and columns."""
     from isthmus.formats.frames import source_of, write_table
 
     source = source_of(result)
@@ -293,6 +314,8 @@ def write_tables(output: str, result: Any) -> list[int]:
 
         for number, piece in enumerate(pieces):
             pyarrow.csv.write_csv(piece, sys.stdout.buffer, pyarrow.csv.WriteOptions(include_header=not number))
+    elif output.endswith("/"):
+        stream_out(output, iter(pieces), overwrite)
     else:
         write_table(output, pieces)
     return [source.count(), len(source.schema)]
@@ -393,23 +416,23 @@ def table_ending(output: str) -> bool:
     return output.endswith(("/", *TABLE_ENDINGS))
 
 
-def stream_out(output: str, pieces: Any) -> dict[str, Any]:
+def stream_out(output: str, pieces: Any, overwrite: bool = False) -> dict[str, Any]:
     """Write tables as they come: one file, or in a folder files of about a million rows.
 
     Where reading breaks or the user stops it, a file is not written at all; of a folder the parts stay, the last one
-    with the rows that there were.
+    with the rows that there were. What ``overwrite`` replaces stays until all is written, and for good where it is not.
     """
     from itertools import chain
 
     from isthmus.formats.frames import write_table
 
+    held = output.endswith("/") and _held(output, overwrite)
     first = next(pieces)
     columns, pieces = first.num_columns, chain([first], pieces)
     if not output.endswith("/"):
         return {"rows": write_table(output, pieces), "columns": columns}
-    folder, number, total = Path(output), 0, 0
-    if folder.exists() and any(folder.iterdir()):
-        raise FileError(f"{output} holds something already: name a new folder, or empty it")
+    number, total = 0, 0
+    folder = _beside(output) if held else Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     broken: BaseException | None = None
 
@@ -435,7 +458,64 @@ def stream_out(output: str, pieces: Any) -> dict[str, Any]:
             number += 1
         if broken is not None:
             raise broken
+        if held:
+            _held(output, overwrite)  # nobody has put anything there meanwhile
+            _change_places(folder, Path(os.path.realpath(output)))
     except BaseException:  # the work of hours is kept: every file is whole, and the rows in them are the first ones
-        say(f"{output} keeps the first {total:,} rows, in {number} files that are whole")
+        if held:
+            say(f"{output} is as it was")
+        if number or not held:
+            place = f"{folder}/" if held else output
+            say(f"{place} keeps the first {total:,} rows, in {number} files that are whole")
+        else:
+            folder.rmdir()
         raise
     return {"rows": total, "columns": columns, "files": number}
+
+
+def _held(output: str, overwrite: bool) -> bool:
+    """Whether a folder holds parts of a table to be replaced. FileError for what must not be."""
+    folder = Path(output)
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise FileError(f"{output} is a file: name another folder")
+    names = sorted(os.listdir(folder))
+    if names and not overwrite:
+        raise FileError(f"{output} holds something already: name a new folder, or empty it, or give --overwrite")
+    if others := [name for name in names if not re.fullmatch(r"part-[0-9]{5,}\.parquet", name)]:
+        raise FileError(
+            f"{output} holds {others[0]}, which is no part of a table that was written there and would be lost: move "
+            "it away, or name another folder"
+        )
+    return bool(names)
+
+
+def _beside(output: str) -> Path:
+    """A new empty folder beside a folder, of the same permissions."""
+    import tempfile
+
+    folder = Path(os.path.realpath(output))
+    try:
+        fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.new-", dir=folder.parent))
+        fresh.chmod(folder.stat().st_mode & 0o7777)
+    except OSError as error:
+        raise FileError(f"{folder.parent} cannot be written: {error.strerror or error}") from error
+    return fresh
+
+
+def _change_places(fresh: Path, folder: Path) -> None:
+    """Put a folder in the place of another, which is removed once that is done, and put back where it fails."""
+    import shutil
+
+    former = fresh.with_name(fresh.name.replace(".new-", ".old-"))
+    try:
+        folder.rename(former)
+        fresh.rename(folder)
+    except BaseException as error:
+        if not folder.exists():
+            former.rename(folder)
+        if isinstance(error, OSError):
+            raise FileError(f"{folder} cannot be replaced: {error.strerror or error}") from error
+        raise
+    shutil.rmtree(former, ignore_errors=True)

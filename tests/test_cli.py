@@ -95,6 +95,42 @@ def test_the_examples_are_commands_that_parse(run: Run) -> None:
                 cli.cli.commands[name].make_context(name, arguments)
 
 
+def test_a_missing_file_is_told_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    asked = [
+        ("there is no file or folder none.csv", "fit none.csv -o m.isthmus"),
+        ("there is no file or folder b.png", "fit a.png b.png -o m.isthmus"),
+        ("there is no file or folder none.csv", "fit a.png --labels none.csv -o m.isthmus"),
+        ("there is no file or folder none.csv", "columns none.csv"),
+        ("there is no file or folder none", "encode a.png none"),
+        ("there is no file or folder none.npy", "decode a.png none.npy"),
+        ("there is no file or folder none.npy", "anomalies a.png a.png --calibration none.npy"),
+        ("there is no file or folder none.npy", "generation a.png a.png none.npy"),
+        ("there is no file or folder none.npy", "traverse a.png none.npy -o t.png"),
+        ("there is no file or folder none.csv", "label a.png a.png none.csv -o l.csv"),
+        ("there is no file or folder none.index", "search none.index 3"),
+        *(("none.isthmus does not exist", f"{name} none.isthmus {rest}") for name, rest in [
+            ("encode", "a.png"), ("info", ""), ("sample", "-n 3"), ("evaluate", "a.png"), ("explore", "a.png"),
+            ("report", "a.png"), ("predict", "a.png -o p.csv"), ("impute", "a.png"), ("denoise", "a.png"),
+        ]),
+    ]  # fmt: skip
+    (tmp_path / "a.png").touch()
+    code = f"""
+import sys
+from isthmus import cli
+for said, line in {asked!r}:
+    try:
+        cli.main(line.split())
+    except SystemExit as exit:
+        heavy = sorted({{"torch", "numpy", "sklearn", "pyarrow", "pandas"}} & set(sys.modules))
+        print(exit.code, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=tmp_path,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stdout.splitlines() == ["1 []"] * len(asked), done.stderr
+    for (said, line), told in zip(asked, done.stderr.splitlines(), strict=True):
+        assert told.startswith(f"isthmus: {said}"), line
+
+
 def test_every_command_and_exit_code_is_documented(run: Run) -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     assert not [command for command in COMMANDS if f"`isthmus {command}" not in text]
@@ -350,7 +386,8 @@ def test_settings_that_are_wrong(run: Run, here: Path, options: list[str], code:
 )
 def test_a_place_that_is_wrong_is_said_before_training(run: Run, here: Path, place: str, message: str) -> None:
     Path("here").mkdir()
-    done = run("fit", here / "nothing.npy", "-o", place)
+    Path("nothing.npy").touch()  # reading it would be an error, too
+    done = run("fit", "nothing.npy", "-o", place)
     assert done.code == 1
     assert re.search(message, done.err)
 

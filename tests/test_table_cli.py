@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from isthmus import cli, console
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 pytest.importorskip("datasketches")
+
+from pandas.testing import assert_frame_equal  # noqa: E402
 
 
 class Done(NamedTuple):
@@ -215,6 +218,76 @@ def test_a_folder_of_codes_has_parts(run: Run, here: Path) -> None:
     again = run("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/")
     assert again.code == 1
     assert "codes/ holds something already: name a new folder, or empty it" in again.err
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("command", ["encode", "impute", "reconstruct"])
+def test_overwrite_replaces_the_parts_of_a_table(run: Run, here: Path, command: str) -> None:
+    assert run(command, here / "m.isthmus", here / "t.csv", "-o", "made/").code == 0
+    table().iloc[:120].to_csv("less.csv", index=False)
+    os.chmod("made", 0o750)
+    refused = run(command, here / "m.isthmus", "less.csv", "-o", "made/")
+    assert (refused.code, "--overwrite" in refused.err) == (1, True)
+    assert len(pd.read_parquet("made")) == 240
+    assert run(command, here / "m.isthmus", "less.csv", "-o", "made/", "--overwrite").code == 0
+    assert run(command, here / "m.isthmus", "less.csv", "-o", "new/", "--overwrite").code == 0, "nothing to replace"
+    assert_frame_equal(pd.read_parquet("made"), pd.read_parquet("new"))
+    assert os.stat("made").st_mode & 0o777 == 0o750
+    assert {path.name for path in Path().iterdir()} == {"less.csv", "made", "new"}, "nothing else is left"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_was_there_is_kept_where_overwriting_fails(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/").code == 0
+    before = {path: path.read_bytes() for path in Path("codes").iterdir()}
+    again = ("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/", "--overwrite")
+
+    def as_it_was() -> bool:
+        return {path: path.read_bytes() for path in Path("codes").iterdir()} == before
+
+    frame = table()
+    frame["price"] = np.where(np.arange(240) == 5, np.inf, 1.0)
+    frame.to_csv("bad.csv", index=False)
+    broken = run("encode", here / "m.isthmus", "bad.csv", "-o", "codes/", "--overwrite")
+    assert (broken.code, as_it_was(), len(list(Path().iterdir()))) == (1, True, 2)
+
+    coded = console.coded
+    monkeypatch.setattr(cli, "coded", lambda *given: stopped(coded(*given)))  # Ctrl-C after 100 rows
+
+    def stopped(pieces: Any) -> Any:
+        yield next(pieces)
+        yield next(pieces)
+        raise KeyboardInterrupt
+
+    done = run(*again)
+    (kept,) = Path().glob("codes.new-*")
+    assert (done.code, as_it_was(), len(pd.read_parquet(kept))) == (130, True, 100)
+    assert "codes/ is as it was" in done.err
+    assert f"{kept.name}/ keeps the first 100 rows, in 1 files that are whole" in done.err
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_overwrite_takes_nothing_but_parts(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/").code == 0
+    inside = run("encode", here / "m.isthmus", "codes/part-00000.parquet", "-o", "codes/", "--overwrite")
+    assert (inside.code, "which is read and would be lost" in inside.err) == (2, True)
+    Path("codes/mine.txt").write_text("notes")
+    done = run("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/", "--overwrite")
+    assert done.code == 1
+    assert "codes/ holds mine.txt, which is no part of a table that was written there and would be lost" in done.err
+    Path("codes/mine.txt").unlink()
+    rename = Path.rename
+
+    def once(self: Path, target: Any) -> Any:
+        if ".new-" in self.name:
+            raise PermissionError(13, "not today")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    failed = run("encode", here / "m.isthmus", here / "t.csv", "-o", "codes/", "--overwrite")
+    assert (failed.code, len(pd.read_parquet("codes"))) == (1, 240), "what was moved away is put back"
+    assert "cannot be replaced: not today" in failed.err
+    assert "keeps the first 240 rows" in failed.err
 
 
 @pytest.mark.usefixtures("small_pieces")

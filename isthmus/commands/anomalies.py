@@ -18,6 +18,7 @@ from isthmus.console import (
     require_place,
     say,
     seed_option,
+    there,
 )
 
 __all__ = ["anomalies"]
@@ -30,8 +31,10 @@ SCORES = ("combined", "reconstruction", "prior", "neighbours")  # the verb's own
 @data
 @click.option("--score", type=click.Choice(SCORES), default="combined", show_default=True,
               help="What to look at; neighbours needs --reference.")  # fmt: skip
-@click.option("--reference", metavar="PATH", help="Normal items to compare with; those learned from will do.")
-@click.option("--calibration", metavar="PATH",
+@click.option(
+    "--reference", callback=there, metavar="PATH", help="Normal items to compare with; those learned from will do."
+)
+@click.option("--calibration", callback=there, metavar="PATH",
               help="Other normal items, which the model has not seen: gives p-values and a list.")  # fmt: skip
 @click.option("--fdr", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               metavar="SHARE", help="Of the list, the share that is expected to be false alarms.")  # fmt: skip

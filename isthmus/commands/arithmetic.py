@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from isthmus.console import columns_of, model_argument, model_of, say, writes
+from isthmus.console import columns_of, model_argument, model_of, say, there, writes
 
 __all__ = ["arithmetic"]
 
 
 @click.command()
 @model_argument
-@click.argument("index", metavar="INDEX")
+@click.argument("index", metavar="INDEX", callback=there)
 @click.argument("expression", metavar="EXPRESSION")
 @click.option("-k", type=click.IntRange(1), default=5, show_default=True, help="How many of the nearest to tell.")
 @writes

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from isthmus.commands.label import labels_in
-from isthmus.console import answer, as_json, count, data, seed_option
+from isthmus.console import answer, as_json, count, data, seed_option, there
 
 __all__ = ["compare_codes"]
 
 
 @click.command("compare-codes")
 @data
-@click.argument("labels", metavar="LABELS")
+@click.argument("labels", metavar="LABELS", callback=there)
 @click.option("--latent", "latent_dim", type=click.IntRange(1), metavar="NUMBER",
               help="Numbers in a learned code.  [default: 16, or fewer]")  # fmt: skip
 @click.option("--format", type=click.Choice(["image", "series", "table", "vector"]),

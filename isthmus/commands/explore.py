@@ -22,6 +22,7 @@ from isthmus.console import (
     require_place,
     say,
     seed_option,
+    there,
 )
 
 __all__ = ["explore"]
@@ -30,7 +31,7 @@ __all__ = ["explore"]
 @click.command()
 @model_argument
 @data
-@click.option("--labels", metavar="PATH", help="One label an item, a colour of the map.")
+@click.option("--labels", callback=there, metavar="PATH", help="One label an item, a colour of the map.")
 @click.option("--static", metavar="PATH", help="Write one .html file that needs no server, for up to 60,000 items.")
 @click.option("--map", "maps", type=click.Choice(["tsne", "umap"]), multiple=True,
               help="Make this map beforehand, which takes minutes; may repeat.  [default: PCA alone]")  # fmt: skip

@@ -22,6 +22,7 @@ from isthmus.console import (
     model_argument,
     model_of,
     seed_option,
+    there,
     writes,
 )
 from isthmus.errors import DataError
@@ -37,7 +38,7 @@ HOW = ("linear", "spherical", "manifold")  # the verb's own list is slow to impo
 @click.option("--strength", type=click.FloatRange(0, 1), default=0.5, show_default=True,
               help="How far to move: 0 is the item as the model gives it back, 1 a fresh draw.")  # fmt: skip
 @click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="New items for each given one.")
-@click.option("--labels", metavar="PATH", help="One label an item: each moves as its own class does.")
+@click.option("--labels", callback=there, metavar="PATH", help="One label an item: each moves as its own class does.")
 @seed_option
 @writes
 def augment(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, strength: float, copies: int,
@@ -67,7 +68,7 @@ def augment(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool
 )
 @click.option("--how", type=click.Choice(HOW), default="linear", show_default=True,
               help="A line of codes, an arc about the prior's mean, or a line that keeps to data.")  # fmt: skip
-@click.option("--data", "known", metavar="PATH",
+@click.option("--data", "known", callback=there, metavar="PATH",
               help="Items that say what is usual, for the warning.  [default: the prior's own draws]")  # fmt: skip
 @key_option
 @writes
@@ -91,10 +92,10 @@ def interpolate(model: str, a: str, b: str, steps: int, how: str, known: str | N
 
 @click.command()
 @model_argument
-@click.argument("train", metavar="TRAIN")
-@click.argument("test", metavar="TEST")
-@click.option("--labels", metavar="PATH", help="One label an item of TRAIN.")
-@click.option("--test-labels", metavar="PATH", help="One label an item of TEST.")
+@click.argument("train", metavar="TRAIN", callback=there)
+@click.argument("test", metavar="TEST", callback=there)
+@click.option("--labels", callback=there, metavar="PATH", help="One label an item of TRAIN.")
+@click.option("--test-labels", callback=there, metavar="PATH", help="One label an item of TEST.")
 @click.option("-n", "number", type=click.IntRange(10), metavar="NUMBER",
               help="Items of each kind.  [default: 2500, or as many as both have]")  # fmt: skip
 @key_option

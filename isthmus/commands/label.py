@@ -21,6 +21,7 @@ from isthmus.console import (  # fmt: skip
     require_place,
     say,
     seed_option,
+    there,
 )
 from isthmus.errors import DataError, FileError
 
@@ -30,7 +31,7 @@ __all__ = ["label", "labels_in", "written"]
 @click.command()
 @model_argument
 @data
-@click.argument("labels", metavar="LABELS")
+@click.argument("labels", metavar="LABELS", callback=there)
 @click.option("-o", "--output", required=True, metavar="PATH", help="A .csv file: item, label, confidence, given.")
 @click.option("--k", type=click.IntRange(1), metavar="NUMBER", help="Neighbours of an item.  [default: found]")
 @click.option("--shifts", type=click.IntRange(0), default=0, show_default=True, metavar="PIXELS",

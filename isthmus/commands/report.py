@@ -19,6 +19,7 @@ from isthmus.console import (
     require_place,
     say,
     seed_option,
+    there,
 )
 
 __all__ = ["report"]
@@ -28,8 +29,15 @@ __all__ = ["report"]
 @model_argument
 @data
 @click.option("-o", "--output", default="report.html", show_default=True, metavar="PATH", help="The HTML file.")
-@click.option("--labels", metavar="PATH", help="One label an item, for colours and for what latents stand for.")
-@click.option("--train", metavar="PATH", help="Items that the model learned from, for the baselines and for copies.")
+@click.option(
+    "--labels", callback=there, metavar="PATH", help="One label an item, for colours and for what latents stand for."
+)
+@click.option(
+    "--train",
+    callback=there,
+    metavar="PATH",
+    help="Items that the model learned from, for the baselines and for copies.",
+)
 @click.option("--title", metavar="TEXT", help="A heading.  [default: what the model is called]")
 @click.option("--map", "method", type=click.Choice(["pca", "tsne", "umap"]), default="pca", show_default=True,
               help="How codes are brought to a plane.")  # fmt: skip

@@ -22,6 +22,7 @@ from isthmus.console import (
     require_place,
     say,
     seed_option,
+    there,
 )
 
 __all__ = ["index", "remove", "search"]
@@ -33,8 +34,9 @@ __all__ = ["index", "remove", "search"]
 @click.option("-o", "--output", required=True, metavar="PATH", help="The index, such as items.index.")
 @click.option("--names", metavar="COLUMN|PATH", help="A name for each item: a column of the table, or a file with one "
               "name a line. Pictures go by their paths.")  # fmt: skip
-@click.option("--columns", metavar="PATH", help="A table of what filters look at, one row an item.  [default: the "
-              "columns of DATA where it is a table; the subfolders of pictures as label]")  # fmt: skip
+@click.option("--columns", callback=there, metavar="PATH",
+              help="A table of what filters look at, one row an item.  [default: the columns of DATA where it is a "
+              "table; the subfolders of pictures as label]")  # fmt: skip
 @click.option("--add", is_flag=True, help="Add to an index that is there, in one transaction.")
 @click.option("--metric", type=click.Choice(["euclidean", "cosine"]), default="euclidean", show_default=True,
               help="Of the distance between codes.")  # fmt: skip
@@ -103,7 +105,7 @@ def names_for(names: str | None, X: Any, held: dict[str, Any]) -> list[str] | No
 
 
 @click.command()
-@click.argument("index", metavar="INDEX")
+@click.argument("index", metavar="INDEX", callback=there)
 @click.argument("query", metavar="QUERY")
 @click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many neighbours.")
 @click.option("--where", metavar="CONDITION", help="On columns, such as \"age > 30 and city = 'Paris'\".")
@@ -168,7 +170,7 @@ def is_array(path: str) -> bool:
 
 
 @click.command()
-@click.argument("index", metavar="INDEX")
+@click.argument("index", metavar="INDEX", callback=there)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--row", "rows", type=click.IntRange(0), multiple=True, help="Delete this row; may repeat.")
 @click.option("--where", metavar="CONDITION", help="Delete what passes this filter.")

@@ -26,6 +26,7 @@ from isthmus.console import (
     require_place,
     say,
     seed_option,
+    there,
     write_tables,
 )
 from isthmus.errors import DataError
@@ -47,7 +48,7 @@ def pair(context: click.Context, parameter: click.Parameter, value: str | None) 
 
 @click.command()
 @model_argument
-@click.argument("items", metavar="DATA")
+@click.argument("items", metavar="DATA", callback=there)
 @click.option("--item", "row", type=click.IntRange(0), default=0, show_default=True, help="Which item of DATA to move.")
 @click.option("--latent", "moved", type=click.IntRange(0), multiple=True, metavar="NUMBER",
               help="Which latent to move; may repeat.  [default: the eight of the greatest effect]")  # fmt: skip
@@ -122,7 +123,7 @@ def _write(output: str, items: Any, columns: Any, overwrite: bool) -> None:
     from isthmus.formats.frames import is_table
 
     if is_table(items):
-        write_tables(output, items)
+        write_tables(output, items, overwrite)
     else:
         write(output, items, columns=columns, overwrite=overwrite)
 
@@ -130,7 +131,7 @@ def _write(output: str, items: Any, columns: Any, overwrite: bool) -> None:
 @click.command()
 @model_argument
 @data
-@click.option("--attributes", metavar="PATH",
+@click.option("--attributes", callback=there, metavar="PATH",
               help="What is known of the items, a row each: a table with names, or one column of labels.")  # fmt: skip
 @seed_option
 @as_json
