@@ -359,12 +359,13 @@ def test_numbers_and_rows_are_those_of_python(chromium: Any, mixed: Any, tmp_pat
             page.evaluate("isthmus.app.colourBy(isthmus.opened.colours.find(one => one.title === 'born').name)")
             page.evaluate("isthmus.select(4)")
             item = page.locator(".panel.item")
-            item.get_by_text("left out by the model: key, row, never").wait_for()
-            item.get_by_text("not in this page: words, row, always, never").wait_for()
-            given = item.locator(".rows").first
-            assert given.locator("tr", has_text="key").inner_text().split() == ["key", frame["key"][4]]
+            item.locator(".rows.beside").wait_for()
+            rows = {name: item.locator(".beside tbody tr", has=page.get_by_text(name, exact=True)) for name in cells}
+            assert rows["key"].locator("td").all_inner_texts() == [frame["key"][4], "left out"]
+            assert rows["row"].locator("td").all_inner_texts() == ["not in this page", "left out"]
+            assert rows["words"].locator("td").first.inner_text() == "not in this page"
             born = str(frame["born"][4])[:10]
-            assert given.locator("tr", has_text="born").inner_text().split() == ["born", born]
+            assert rows["born"].locator("td").first.inner_text() == born
             assert f"born {born}" in item.locator(".facts").inner_text()
             ends = page.locator(".legend .ends span").all_inner_texts()
             assert min(frame["born"].dropna()) <= pd.Timestamp(ends[0]) < pd.Timestamp(ends[1])

@@ -77,6 +77,17 @@ def test_frames_come_back_as_frames() -> None:
 # --- which matter ---------------------------------------------------------------------------------------------------
 
 
+def test_one_row_of_a_frame_of_numbers(spread: tuple[np.ndarray, im.PCA]) -> None:
+    frame = pd.DataFrame(spread[0][:50], columns=list("abcde"))
+    model = im.PCA(2).fit(frame)
+    wanted = traverse(model, frame[7:8], 0, steps=3)
+    pd.testing.assert_frame_equal(traverse(model, frame.iloc[7], 0, steps=3), wanted)
+    pd.testing.assert_frame_equal(im.interpolate(model, frame[:1], frame.iloc[9]).iloc[-1:],
+                                  im.interpolate(model, frame[:1], frame[9:10]).iloc[-1:])  # fmt: skip
+    with pytest.raises(FormatError, match="item must be one item of the form learned"):
+        traverse(model, frame[:2], 0)
+
+
 def test_of_pca_the_effect_is_the_variance(spread: tuple[np.ndarray, im.PCA]) -> None:
     X, model = spread
     rows = latents(model, X)

@@ -453,6 +453,10 @@ def _as_set(model: Any, item: Any) -> list[Any]:
         return [[Path(item)]] if kind == "image" and not Path(item).is_dir() else [item]
     if isinstance(item, Mapping):
         return [item, [item]] if all(np.ndim(value) for value in item.values()) else [[item]]
+    if kind == "vector" and hasattr(item, "columns"):
+        return [item]
+    if kind == "vector" and hasattr(item, "to_frame"):  # a row of a frame
+        return [item.to_frame().T]
     if kind == "table" or not (hasattr(item, "ndim") or isinstance(item, (list, tuple))):
         return [item]
     return [item, (item if hasattr(item, "ndim") else np.asarray(item))[None]]

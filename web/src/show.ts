@@ -4,12 +4,13 @@ import type { Item, View } from "./contract";
 import { difference, KINDS, short, type Rgb } from "./colour";
 import { dark, h, sharp, token } from "./dom";
 
+export const MOST_ROWS = 40; // numbers that have a row each; more are one strip
 const ISO = /^\d{4}-\d\d-\d\d/;
 
-/** A figure of a View, `width` CSS pixels wide; `beside` is what rows are marked against where they differ. */
-export function shown(view: View, item: Item, width: number, name: string, beside?: View | null): HTMLElement {
+/** A figure of a View, `width` CSS pixels wide. */
+export function shown(view: View, item: Item, width: number, name: string): HTMLElement {
   if (view.kind === "image") return picture(view, item, width, name);
-  if (view.kind === "row") return rows(view, item, name, beside?.kind === "row" ? beside.cells : null);
+  if (view.kind === "row") return rows(view, item, name);
   if (item.kind === "series") return series(view.values, item, width, name);
   return numbers(view.values, item.kind === "vector" ? item.names : null, width, name);
 }
@@ -90,7 +91,7 @@ export function heat(values: ArrayLike<number>, shape: { width: number; height: 
 }
 
 /** Values as bars from a zero line: named rows where there are names for a few, one strip where there are many. */
-export function numbers(values: ArrayLike<number>, names: string[] | null, width: number, name: string, rowsUpTo = 40): HTMLElement {
+export function numbers(values: ArrayLike<number>, names: string[] | null, width: number, name: string, rowsUpTo = MOST_ROWS): HTMLElement {
   const list = Array.from(values);
   const most = Math.max(...list.map(Math.abs), 1e-12);
   if (list.length <= rowsUpTo && width > 100) {
@@ -155,20 +156,42 @@ function series(values: ArrayLike<number>, item: Extract<Item, { kind: "series" 
   return h("figure", { class: "series" }, canvas, width > 100 && h("figcaption", null, `${short(low)} to ${short(high)}`));
 }
 
-/** Columns and values; what the model leaves out, and so has no value for, is named below. */
-function rows(view: Extract<View, { kind: "row" }>, item: Item, name: string, beside: [string, string][] | null): HTMLElement {
-  const other = beside && new Map(beside);
-  const out = new Set(item.kind === "table" ? item.columns.filter((c) => c.kind === "left out").map((c) => c.name) : []);
-  const differs = (column: string, value: string) => {
-    const theirs = other?.get(column) ?? value;
-    return theirs !== value && !(ISO.test(theirs) && value.startsWith(theirs)); // a day against a moment of it
+/** The columns of items beside each other, one item a column of the table: at most three. */
+export function beside(views: [string, View][], item: Item, name: string): HTMLElement {
+  const cells = views.map(([, view]) => new Map(view.kind === "row" ? view.cells : pairs(view, item)));
+  const columns = item.kind === "table" ? item.columns : pairs(views[0]![1], item).map(([column]) => ({ name: column, kind: "number" }));
+  const [first, second] = cells;
+  const unknown = new Set(views.flatMap(([, view]) => (view.kind === "row" ? view.unknown ?? [] : [])));
+  const text = (k: number, column: { name: string; kind: string }) => {
+    const value = cells[k]!.get(column.name) ?? "";
+    if (value !== "") return value;
+    if (k === 0) return unknown.has(column.name) ? h("span", { class: "quiet" }, "not in this page") : "";
+    return column.kind === "left out" ? h("span", { class: "quiet" }, "left out") : "";
   };
+  return h("div", { class: "rows beside" }, h("table", { "aria-label": name },
+    h("thead", null, h("tr", null, h("td"), views.map(([words]) => h("th", { scope: "col" }, words)))),
+    h("tbody", null, columns.map((column) =>
+      h("tr", { class: item.kind === "table" && column.kind !== "left out" && differ(first?.get(column.name), second?.get(column.name)) ? "differs" : null },
+        h("th", { scope: "row", title: column.name }, column.name), views.map((_, k) => h("td", null, text(k, column)))))))); // prettier-ignore
+}
+
+/** Numbers with their names. */
+function pairs(view: View, item: Item): [string, string][] {
+  const names = item.kind === "vector" ? item.names : null;
+  return view.kind === "numbers" ? Array.from(view.values, (v, i) => [names?.[i] ?? String(i), short(v)]) : [];
+}
+
+const differ = (a: string | undefined, b: string | undefined): boolean =>
+  a !== undefined && b !== undefined && a !== b && !(ISO.test(a) && b.startsWith(a)); // a day against a moment of it
+
+/** Columns and values; what the model leaves out, and so has no value for, is named below. */
+function rows(view: Extract<View, { kind: "row" }>, item: Item, name: string): HTMLElement {
+  const out = new Set(item.kind === "table" ? item.columns.filter((c) => c.kind === "left out").map((c) => c.name) : []);
   const left = view.cells.filter(([column, value]) => out.has(column) && !value).map(([column]) => column);
   return h("div", { class: "rows" },
     h("table", { "aria-label": name }, h("tbody", null, view.cells.filter(([column]) => !left.includes(column)).map(([column, value]) =>
-      h("tr", { class: differs(column, value) ? "differs" : null }, h("th", { scope: "row", title: column }, column), h("td", null, value))))),
-    left.length > 0 && h("p", { class: "quiet" }, `left out by the model: ${left.join(", ")}`),
-    !!view.unknown?.length && h("p", { class: "quiet" }, `not in this page: ${view.unknown.join(", ")}`)); // prettier-ignore
+      h("tr", null, h("th", { scope: "row", title: column }, column), h("td", null, value))))),
+    left.length > 0 && h("p", { class: "quiet" }, `left out by the model: ${left.join(", ")}`)); // prettier-ignore
 }
 
 /** The colour of a share 0..1 of the largest, for heat without sign. */

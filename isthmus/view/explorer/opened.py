@@ -92,7 +92,7 @@ def gather(
     said(f"encoding {n:,} items")
     codes = np.ascontiguousarray(model._in_blocks(model._encode_stored, stored).numpy(), dtype="<f4")
     blobs: dict[str, Any] = {"codes": codes}
-    summary = [f"{type(model).__name__} of {model.latent_dim_} latents; items: {form.spec}"]
+    summary = [f"{type(model).__name__} of {model.latent_dim_} latents; items: {_spoken(form)}"]
     colours = [] if known is None else [known]
 
     decodes = callable(getattr(model, "decode", None))
@@ -274,6 +274,11 @@ def _beside(model: Any, some: Any) -> list[str]:
     if "active" in report.rows[0]:
         lines.append(f"active latents: {report.rows[0]['active']} of {model.latent_dim_}")
     return lines
+
+
+def _spoken(form: Any) -> str:
+    """The form of items in words: of a table its columns, not the elements that they are learned as."""
+    return f"rows of {len(form.codes_)} columns" if form.spec.kind == "table" else str(form.spec)
 
 
 def _spread(n: int) -> np.ndarray:

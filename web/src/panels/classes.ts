@@ -55,9 +55,10 @@ export function classesPanel(app: App): HTMLElement {
           app.mark([], app.placeOf(code));
           app.python(`model.decode(Z[${variable} == ${JSON.stringify(name)}].mean(0, keepdims=True))`);
         } },
-          shown(view, app.opened.item, wide ? 300 : 84, `the average ${name}`),
+          !wide && shown(view, app.opened.item, 84, `the average ${name}`),
           h("span", { class: "name" }, h("i", { class: "dot", style: { background: kindColour(level, dark()) } }), name),
-          h("small", null, `${count} items`)),
+          h("small", null, `${count} items`),
+          wide && shown(view, app.opened.item, 320, `the average ${name}`)),
       ); // prettier-ignore
       if (made.length % 4 === 0) fill(grid, made);
     }

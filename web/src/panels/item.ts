@@ -5,7 +5,7 @@ import type { ItemAnswer, View } from "../contract";
 import { short, valueText } from "../colour";
 import { button, fill, h } from "../dom";
 import { saveCanvas, saveText, csv } from "../export";
-import { differencePicture, fitted, heat, heatOf, numbers, rgbaOf, shown } from "../show";
+import { beside, differencePicture, fitted, heat, heatOf, MOST_ROWS, numbers, rgbaOf, shown } from "../show";
 
 const NEIGHBOURS = 12;
 
@@ -78,9 +78,11 @@ export function itemPanel(app: App): HTMLElement {
 
 async function figuresOf(app: App, input: View | null, made: View | null): Promise<HTMLElement[]> {
   const item = app.opened.item;
-  const figure = (view: View | null, words: string, beside?: View | null) =>
-    view && h("figure", null, shown(view, item, view.kind === "image" ? 112 : 340, words, beside), h("figcaption", null, words));
-  const list = [figure(input, "input"), figure(made, input ? "reconstruction" : "the model makes", input)];
+  const figure = (view: View | null, words: string) =>
+    view && h("figure", null, shown(view, item, view.kind === "image" ? 112 : 340, words), h("figcaption", null, words));
+  const named = item.kind === "table" || (item.kind === "vector" && item.names !== null && item.size <= MOST_ROWS);
+  if (named && input && made) return [beside([["input", input], ["reconstruction", made]], item, "input and reconstruction")];
+  const list = [figure(input, "input"), figure(made, input ? "reconstruction" : "the model makes")];
   if (input && made && item.kind === "image") {
     const [a, b] = [await rgbaOf(input, item), await rgbaOf(made, item)];
     if (a && b) list.push(h("figure", null, differencePicture(a, b, item, 112), h("figcaption", null, "difference")));

@@ -93,7 +93,7 @@ export function mixPanel(app: App): Mix {
             const given = event.dataTransfer?.getData("text/x-isthmus-item");
             if (given) app.put(slot, Number(given));
           },
-        }, h("b", null, "ABC"[slot]!), index === null ? h("span", { class: "quiet" }, "empty") : pictureOf(app, index, 56), index !== null && h("small", null, app.nameOf(index).slice(0, 12))),
+        }, h("b", null, "ABC"[slot]!), index === null ? h("span", { class: "quiet" }, "empty") : pictureOf(app, index, 56), index !== null && app.thumbnails && h("small", null, app.nameOf(index).slice(0, 12))),
       ]),
     ); // prettier-ignore
     const [a, b, c] = app.slots;

@@ -1,6 +1,7 @@
 // The card at the pointer: what the model would make at this place of the map, live.
 
 import type { App } from "../app";
+import type { View } from "../contract";
 import type { MapView, Pointed } from "../map/mapview";
 import { pythonCode } from "../app";
 import { latest } from "../decoder/decoder";
@@ -30,10 +31,13 @@ export function placeCard(app: App, map: MapView): HTMLElement {
         const view = await app.decoder.decode(code);
         if (now === null) return;
         const most = narrow.matches ? FEW_ROWS : ROWS;
-        const cut = view.kind === "row" && view.cells.length > most ? { ...view, cells: view.cells.slice(0, most) } : view;
+        const { item } = app.opened;
+        const out = item.kind === "table" ? item.columns.filter((c) => c.kind === "left out").map((c) => c.name) : [];
+        const all = view.kind === "row" ? view.cells.filter(([column, value]) => value || !out.includes(column)) : [];
+        const cut: View = view.kind === "row" ? { kind: "row", cells: all.slice(0, most) } : view;
         const side = view.kind !== "image" ? 200 : narrow.matches ? 64 : 96;
         fill(made, h("b", null, HERE), shown(cut, app.opened.item, side, HERE),
-          cut !== view && h("small", { class: "quiet" }, `and ${(view as { cells: unknown[] }).cells.length - most} columns more`)); // prettier-ignore
+          all.length > most && h("small", { class: "quiet" }, `and ${all.length - most} columns more`)); // prettier-ignore
       } catch (error) {
         fill(made, h("span", { class: "warning" }, (error as Error).message));
       }
