@@ -308,8 +308,12 @@ def _parts(model: Any, stored: Any, wanted: tuple[str, ...]) -> np.ndarray:
 def _nats(model: Any, stored: Tensor) -> Tensor:
     """One block: -log p of each element given the item's own code, (B, D...) float64; 0 in a hole."""
     x = model.format_.scale(stored)
-    nats = model.likelihood_.nll(model._decode(model._encode(x)), x).double()
-    return torch.nan_to_num(nats, nan=0.0, posinf=FARTHEST)
+    return nats_of(model, model._decode(model._encode(x)), x)
+
+
+def nats_of(model: Any, params: Tensor, x: Tensor) -> Tensor:
+    """-log p of each element of scaled items x given what the decoder says, (B, D...) float64; 0 in a hole."""
+    return torch.nan_to_num(model.likelihood_.nll(params, x).double(), nan=0.0, posinf=FARTHEST)
 
 
 def _by_column(model: Any, elements: np.ndarray) -> np.ndarray:

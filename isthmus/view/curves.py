@@ -164,8 +164,9 @@ def training(model: Any, ax: Any = None) -> Axes:
     best = history.get("best_epoch")
     if best in epochs and history.get("held_out"):
         ax.plot([best], [history["held_out"][epochs.index(best)]], "o", color=theme.ink, markersize=6, zorder=4)
-        ax.annotate("best, kept", (best, history["held_out"][epochs.index(best)]), xytext=(0, 9), fontsize=8,
-                    textcoords="offset points", ha="right", color=theme.ink)  # fmt: skip
+        ax.annotate("best, kept", (best, history["held_out"][epochs.index(best)]), xytext=(0, -9), fontsize=8,
+                    textcoords="offset points", ha="right", va="top", color=theme.ink,
+                    bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 1})  # fmt: skip
     framed(ax, theme, "epoch, once through the items", "loss")
     heights = np.concatenate([line.get_ydata() for line in ax.lines])
     low, high = float(heights.min()), float(np.percentile(heights, 97))  # the first epoch may be far off all others

@@ -81,12 +81,18 @@ dl.words dd{margin:0;color:var(--faint);font-size:.95rem;line-height:1.5}
 footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--rule);font-size:.85rem;color:var(--faint)}
 @media (max-width:30rem){main{padding:1.5rem 1rem 3rem}h1{font-size:1.55rem}.lead{font-size:1.1rem}
 th,td{padding:.35rem .35rem}tbody th{white-space:normal}
+table:not(.cells) th:first-child{position:sticky;left:0;background:var(--paper)}
+table:not(.cells) tbody th>div{inline-size:max-content;max-inline-size:7.5rem;overflow-wrap:anywhere}
+table:not(.cells) td.word{min-width:8rem}table:not(.cells) td.word:last-child{min-width:13rem}
 table.cells,table.cells tbody th{font-size:.82rem}}
 @media print{@page{margin:18mm 16mm}main{max-width:none;padding:0}body{font-size:10.5pt}h2{break-after:avoid}
-nav{display:none}figure,tr,.facts{break-inside:avoid}.wide{overflow:visible;background:none}
-table{font-size:8.5pt}tbody th{font-size:8.5pt}:is(th,td,td.nowrap){white-space:normal;
-overflow-wrap:anywhere}a{text-decoration:none}
-figure>svg{max-height:9.5cm}}
+nav{display:none}figure,.wide,tr,.facts{break-inside:avoid}figure:has(.wide){break-inside:auto}
+figcaption{break-before:avoid}dt{break-after:avoid}dd{break-inside:avoid}.wide{overflow:visible;background:none}
+h2{margin-top:1.6rem}figure{margin:1.1rem 0}
+table{font-size:8.5pt}tbody th{font-size:8.5pt}th,td{padding:.22rem .38rem}:is(th,td,td.nowrap){white-space:normal;
+overflow-wrap:anywhere}thead :is(th,td.nowrap){overflow-wrap:break-word}section>h2+p{break-after:avoid}
+a{text-decoration:none}
+figure>svg{max-height:7.5cm}}
 """
 
 
@@ -186,7 +192,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, wor
 
     def cell(i: int, j: int, inside: str) -> str:
         if j == 0:
-            return f'<th scope="row">{inside}</th>'
+            # a long name breaks at its underscores, where it has any
+            broken = inside.replace("_", "_<wbr>") if inside.startswith("<bdi>") else inside
+            return f'<th scope="row"><div>{broken}</div></th>'
         kind = ' class="nowrap"' if inside.startswith("<span") else ' class="word"' if j in words else ""
         kind = ' class="off"' if (i, j) in off else kind
         return f"<td{kind}>{inside}</td>"

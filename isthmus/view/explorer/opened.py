@@ -16,6 +16,7 @@ from torch import Tensor
 from isthmus import metrics
 from isthmus.errors import DataError, IsthmusError, NotSupported
 from isthmus.priors import Gaussian, GaussianMixture, Prior, StandardNormal
+from isthmus.verbs.anomalies import nats_of
 from isthmus.view.explorer.cache import Contents
 from isthmus.view.explorer.columns import column_kinds, key_of
 from isthmus.view.explorer.layers import plain_decoder, shown_channels
@@ -24,7 +25,6 @@ from isthmus.view.explorer.views import item_of, sheets, thumbnails_of
 
 __all__ = ["gather", "map_of"]
 
-PART = 4096  # items that are decoded together
 SOME = 2000  # items, spread evenly, of which latents and baselines are measured
 OFF = 1.0  # percentile of the items' own density, below which a place is off the map of the data
 ENDS = (1.0, 99.0)  # percentiles of a latent between which it is moved
@@ -96,10 +96,10 @@ def gather(
     colours = [] if known is None else [known]
 
     decodes = callable(getattr(model, "decode", None))
-    decoder, error = None, None
+    decoder, error, nats = None, None, None
     if decodes:
         said("decoding them, for the error of each")
-        error = _errors(model, stored, codes)
+        error, nats = _errors(model, stored, codes)
         colours.append(_number("error", "reconstruction error", error, f"sum of squares, {form.unit}"))
         summary.append(f"mean squared error of an item: {error.mean():.4g} ({form.unit}, squared, summed)")
         decoder = _decoder(model, blobs)
@@ -110,10 +110,8 @@ def gather(
         colours.append(_number("density", "log-density of the code", logs, "nats, by the prior"))
         density = _density(prior, float(np.percentile(logs, OFF)), blobs)
         summary.append(f"prior: {prior.describe()}")
-    if decodes and prior is not None:
-        said("seeing how strange each is")
-        scores = _anomaly(model, X)
-        colours += [] if scores is None else [scores]
+        if nats is not None:  # as anomaly_scores, of what was worked out already
+            colours.append(_number("anomaly", "anomaly score", nats - logs, "nats: -log p(x | z) - log p(z)"))
     columns = _columns(form, stored, X)
     most = max(min(MOST_COLOURS, MOST_COLOURED // n), 1)
     colours += columns[:most]
@@ -186,14 +184,19 @@ def map_of(contents: Contents, name: str, seed: int = 0) -> dict[str, Any]:
 # ---- what is decoded, and how likely codes are -----------------------------------------------------------------------
 
 
-def _errors(model: Any, stored: Tensor, codes: np.ndarray) -> np.ndarray:
-    """Squared error of each item, (n,)."""
-    form, pieces = model.format_, []
-    for start in range(0, len(stored), PART):
-        means = model._in_blocks(model._linear_mean, torch.from_numpy(codes[start : start + PART]))
-        x = form.linear(form.scale(stored[start : start + PART]))
-        pieces.append(metrics.squared_error(x, means))
-    return np.concatenate(pieces)
+def _errors(model: Any, stored: Tensor, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared error and -log p(x | z) of each item, (n,) each, from one decoding."""
+    form, likelihood, latents = model.format_, model.likelihood_, torch.from_numpy(codes)
+
+    def of_block(rows: Tensor) -> Tensor:
+        x = form.scale(stored[rows.cpu()].to(rows.device))
+        params = model._decode(latents[rows.cpu()].to(rows.device))
+        error = metrics.squared_error(form.linear(x), form.linear_mean(likelihood, params))
+        nats = nats_of(model, params, x).flatten(1).sum(1).cpu()
+        return torch.stack([torch.from_numpy(error), nats], 1)
+
+    errors, nats = model._in_blocks(of_block, torch.arange(len(stored))).numpy().T
+    return errors, nats
 
 
 def _decoder(model: Any, blobs: dict[str, Any]) -> dict[str, Any]:
@@ -339,17 +342,6 @@ def _attribute(known: _Colour, n: int) -> np.ndarray:
         return values.astype(np.float64)
     words = np.array([*known.told["levels"], None], dtype=object)
     return words[np.minimum(values.astype(np.int64), len(words) - 1)]
-
-
-def _anomaly(model: Any, X: Any) -> _Colour | None:
-    """How strange each item is, where the model can tell."""
-    from isthmus.verbs.anomalies import anomaly_scores
-
-    try:
-        scores = anomaly_scores(model, X)
-    except NotSupported:
-        return None
-    return _number("anomaly", "anomaly score", scores, "nats: -log p(x | z) - log p(z)")
 
 
 def _columns(form: Any, stored: Tensor, X: Any) -> list[_Colour]:
