@@ -330,6 +330,16 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+# Of each table, moved as far as it goes: whether its first column, or the row that stands below, is seen whole.
+KEPT = """Array.from(document.querySelectorAll(".wide"), wide => {
+    wide.scrollLeft = 1e5;
+    const below = wide.querySelector(".below td:last-child");
+    const seen = (below ?? wide.querySelector("tbody th")).getBoundingClientRect();
+    const room = wide.getBoundingClientRect();
+    return seen.left >= room.left - 1 && seen.right <= room.right + 1;
+})"""
+
+
 @pytest.mark.browser
 def test_it_is_read_on_a_telephone_and_on_a_desk(made: Path, hostile: tuple[Path, Any], browser: Any) -> None:
     for width in (390, 1280):
@@ -344,6 +354,8 @@ def test_it_is_read_on_a_telephone_and_on_a_desk(made: Path, hostile: tuple[Path
             view.goto(path.as_uri())
             sides = view.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
             assert sides[0] <= sides[1] == width
+            if width == 390:
+                assert view.evaluate(KEPT) == [True] * view.locator(".wide").count()
             paper = view.evaluate("getComputedStyle(document.body).backgroundColor")
             assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(21, 23, 28)")
             ink = view.evaluate("getComputedStyle(document.querySelector('svg text')).fill")

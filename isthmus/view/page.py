@@ -83,11 +83,16 @@ footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--rule);font-si
 th,td{padding:.35rem .35rem}tbody th{white-space:normal}
 table:not(.cells) th:first-child{position:sticky;left:0;background:var(--paper)}
 table:not(.cells) tbody th>div{inline-size:max-content;max-inline-size:7.5rem;overflow-wrap:anywhere}
-table:not(.cells) td.word{min-width:8rem}table:not(.cells) td.word:last-child{min-width:13rem}
+table:not(.cells) td.word{min-width:8rem}
+table.below tr{display:grid;grid-template-columns:1fr 6.5rem 4.5rem;border-bottom:1px solid var(--rule)}
+table.below :is(th,td){border:0;min-width:0;overflow-wrap:anywhere}
+table.below tbody :is(th,td:not(:last-child)){padding-bottom:0}
+table.below tbody th>div{inline-size:auto;max-inline-size:none}
+table.below :is(th,td):last-child{grid-column:1/-1;font-size:.82rem}
 table.cells,table.cells tbody th{font-size:.82rem}}
 @media print{@page{margin:18mm 16mm}main{max-width:none;padding:0}body{font-size:10.5pt}h2{break-after:avoid}
 nav{display:none}figure,.wide,tr,.facts{break-inside:avoid}figure:has(.wide){break-inside:auto}
-figcaption{break-before:avoid}dt{break-after:avoid}dd{break-inside:avoid}.wide{overflow:visible;background:none}
+figcaption{break-before:avoid;break-inside:avoid}dt{break-after:avoid}dd{break-inside:avoid}.wide{overflow:visible;background:none}
 h2{margin-top:1.6rem}figure{margin:1.1rem 0}
 table{font-size:8.5pt}tbody th{font-size:8.5pt}th,td{padding:.22rem .38rem}:is(th,td,td.nowrap){white-space:normal;
 overflow-wrap:anywhere}thead :is(th,td.nowrap){overflow-wrap:break-word}section>h2+p{break-after:avoid}
@@ -179,7 +184,8 @@ def section(name: str, title: str, *parts: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, words: Sequence[int] = (),
-          marked: Sequence[int] = (), off: Sequence[tuple[int, int]] = (), cells: bool = False) -> str:  # fmt: skip
+          marked: Sequence[int] = (), off: Sequence[tuple[int, int]] = (), cells: bool = False,
+          below: bool = False) -> str:  # fmt: skip
     """Rows of markup; the first cell of a row is its name.
 
     Parameters
@@ -188,6 +194,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, wor
     words : columns that hold words, which begin at the left
     marked : rows that are drawn the eye to; off: (row, column) of cells that are wrong
     cells : columns are alike in width, and what is long in them is broken over lines
+    below : on a narrow page the last column stands below the others
     """
 
     def cell(i: int, j: int, inside: str) -> str:
@@ -207,7 +214,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, wor
         lines.append(f"<tr{' class=self' if i in marked else ''}>{inside}</tr>")
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(label, quote=True)}">'
-        f"<table{' class=cells' if cells else ''}><thead><tr>"
+        f"<table{' class=cells' if cells else ' class=below' if below else ''}><thead><tr>"
         f"{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 

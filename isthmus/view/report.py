@@ -257,7 +257,13 @@ class _Writer:
             more = f" {len(described) - COLUMNS} columns more are not listed." if len(described) > COLUMNS else ""
             parts.append(
                 figure(
-                    table(["column", "kind", "missing", "holds"], lines, label="Columns of the table", words=(1, 3)),
+                    table(
+                        ["column", "kind", "missing", "holds"],
+                        lines,
+                        label="Columns of the table",
+                        words=(1, 3),
+                        below=True,
+                    ),
                     "The columns as the model was taught them.",
                     f"Read a kind as what the model takes the column for; identifiers and constants are not "
                     f"learned.{more}",
