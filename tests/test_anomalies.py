@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given as drawing
+from hypothesis import settings
+from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
@@ -62,29 +65,76 @@ HOCHBERG = np.array([0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0
                      0.6528, 0.7590, 1.0])  # fmt: skip
 
 
-def test_the_list_of_benjamini_and_hochberg() -> None:
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.99])
+def test_the_list_of_benjamini_and_hochberg(chance: float) -> None:
     # Their example of 1995 lists four. With a third of the hypotheses estimated not to be null, (1 + 4) / 7.5, it is
-    # the list at the level 0.05 / (2 / 3): eight.
-    assert discoveries(HOCHBERG, 0.05, share=1.0).sum() == 4
-    assert discoveries(HOCHBERG, 0.05).sum() == 8
+    # the list at the level 0.05 / (2 / 3): eight. Steps of 1 / 10,000 leave next to nothing to chance.
+    assert discoveries(HOCHBERG, 9999, 0.05, chance, share=1.0).sum() == 4
+    assert discoveries(HOCHBERG, 9999, 0.05, chance).sum() == 8
     order = np.random.default_rng(0).permutation(15)
-    assert (discoveries(HOCHBERG[order], 0.05) == discoveries(HOCHBERG, 0.05)[order]).all()
+    mixed = discoveries(HOCHBERG[order], 9999, 0.05, chance)
+    assert (mixed == discoveries(HOCHBERG, 9999, 0.05, chance)[order]).all()
 
 
 def test_an_empty_list_and_a_full_one() -> None:
-    assert not discoveries(np.full(10, 0.9), 0.05).any()
-    assert discoveries(np.full(10, 0.001), 0.05).all()
+    for chance in (0.0, 0.999):
+        assert not discoveries(np.full(10, 0.9), 99, 0.05, chance).any()
+        assert discoveries(np.full(10, 0.01), 99, 0.05, chance).all()
 
 
-def test_the_share_of_false_alarms_on_normals() -> None:
-    random = np.random.default_rng(0)
-    for fdr in (0.05, 0.2):
-        shares = []
-        for _ in range(300):
-            scores = np.concatenate([random.standard_normal(150), random.standard_normal(50) + 3])
-            flagged = discoveries(p_values(random.standard_normal(1000), scores), fdr)
-            shares.append(flagged[:150].sum() / max(flagged.sum(), 1))
-        assert abs(np.mean(shares) - fdr) < 3 * np.std(shares) / np.sqrt(300) + 0.005
+@settings(max_examples=40, deadline=None)
+def part_of(normal: np.ndarray, others: list[float], fdr: float, draws: int) -> float:
+    """The share of the list that one normal item makes up, in the mean over which of them it is and over chance."""
+    shares = []
+    for i in range(len(normal)):
+        p = p_values(np.delete(normal, i), np.array([normal[i], *others]))
+        lists = [discoveries(p, len(normal) - 1, fdr, (k + 0.5) / draws, share=1.0) for k in range(draws)]
+        shares.append(np.mean([made[0] / max(made.sum(), 1) for made in lists]))
+    return float(np.mean(shares))
+
+
+@settings(max_examples=40, deadline=None)
+@drawing(
+    count=st.integers(1, 30),
+    others=st.lists(st.floats(-4, 40), max_size=25),
+    fdr=st.sampled_from([0.05, 0.1, 0.3]),
+    seed=st.integers(0, 9),
+)
+def test_no_normal_item_adds_more_than_its_part(count: int, others: list[float], fdr: float, seed: int) -> None:
+    # Whatever the other items are, it is fdr / n at most: summed over the normal items, that is the theorem.
+    normal = np.random.default_rng(seed).standard_normal(count + 1)
+    assert part_of(normal, others, fdr, 100) <= fdr / (1 + len(others)) + 0.01  # chances are a hundredth apart
+
+
+def test_a_list_made_by_chance_is_paid_for_by_the_next() -> None:
+    # The list to the second normal item holds 7 and costs 1.43 of what there is; it is made with a chance of 0.4. That
+    # to the first holds 5 and costs all that there is: were it made with the 0.6 that are left, 0.0234 would be spent.
+    others = [20.0] * 4 + [7.5] * 2 + [-1.0] * 18
+    assert part_of(np.arange(10.0), others, 0.5, 1000) == pytest.approx(0.5 / 25, abs=2e-4)
+
+
+def hochberg(p: np.ndarray, fdr: float) -> np.ndarray:
+    """Their list, in the words of 1995."""
+    ranks = np.arange(1, len(p) + 1)
+    small = ranks[np.sort(p) <= fdr * ranks / len(p)]
+    return p <= (np.sort(p)[small[-1] - 1] if len(small) else -1)
+
+
+@pytest.mark.parametrize(
+    ("count", "normals", "anomalies", "fdr"),
+    [(1000, 150, 50, 0.05), (1000, 150, 50, 0.2), (200, 180, 20, 0.05), (19, 30, 10, 0.1)],
+)
+def test_the_share_of_false_alarms_on_normals(count: int, normals: int, anomalies: int, fdr: float) -> None:
+    random, shares, found, before = np.random.default_rng(0), [], [], []
+    for _ in range(800):
+        scores = np.concatenate([random.standard_normal(normals), random.standard_normal(anomalies) + 3])
+        p = p_values(random.standard_normal(count), scores)
+        flagged = discoveries(p, count, fdr, random.random())
+        shares.append(flagged[:normals].sum() / max(flagged.sum(), 1))
+        found.append(flagged[normals:].mean())
+        before.append(hochberg(p, fdr)[normals:].mean())
+    assert abs(np.mean(shares) - fdr) < 3 * np.std(shares) / np.sqrt(800) + 0.003
+    assert np.mean(found) > np.mean(before) * (3 if count <= normals + anomalies else 1), "steps of p leave little"
 
 
 def test_too_few_to_calibrate_with() -> None:
@@ -260,6 +310,21 @@ def test_a_list_with_its_p_values(model: Any) -> None:
     assert found.flagged[:150].sum() <= 15
     assert found.p_values.min() == 1 / 301
     np.testing.assert_array_equal(found.scores, im.anomaly_scores(model, X, reference=on_a_plane(300, 0)))
+    assert found.scores[found.flagged].min() > found.scores[~found.flagged].max(), "the strangest are listed"
+
+
+def test_the_list_is_the_same_in_any_order_and_another_with_another_seed(model: Any) -> None:
+    X = np.concatenate([on_a_plane(150, 3), tampered(on_a_plane(5, 4), 2)[0]])
+    order = np.random.default_rng(0).permutation(len(X))
+    calibration, lists = on_a_plane(40, 5), []
+    for seed in range(12):
+        flagged = im.detect(model, X, 0.1, calibration=calibration, seed=seed).flagged
+        again = im.detect(model, X[order], 0.1, calibration=calibration[::-1], seed=seed).flagged
+        np.testing.assert_array_equal(again, flagged[order])
+        lists.append(int(flagged.sum()))
+    assert len(set(lists)) > 1, "41 steps of p are too coarse for 155 items at 10 %: chance decides"
+    with pytest.raises(SettingError, match="seed=-1: expected a whole number"):
+        im.detect(model, X, calibration=calibration, seed=-1)
 
 
 def test_p_values_of_a_detector_are_uniform_on_normal_items() -> None:

@@ -73,7 +73,7 @@ def anomalies(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bo
         scores, p, flagged = anomaly_scores(fitted, X, score, reference=normal), None, None
     else:
         held_out = read(calibration, "--calibration")
-        flagged, p, scores = detect(fitted, X, fdr, calibration=held_out, reference=normal, score=score)
+        flagged, p, scores = detect(fitted, X, fdr, calibration=held_out, reference=normal, score=score, seed=seed)
     parts = contributions(fitted, X)
     places = parts.reshape(len(parts), -1).argmax(1)
     rows = []

@@ -13,6 +13,7 @@ Shapes: n items; D... the axes of an item; F numbers of its linear view; L measu
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -62,8 +63,7 @@ class Reference:
 
     def __init__(self, model: Any, X: Any, *, seed: int = 0) -> None:
         _require_able(model, ("reconstruction", "prior"))
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-            raise SettingError(f"seed={seed!r}: expected a whole number from 0 to {2**32 - 1}")
+        _require_seed(seed)
         self._learn(model, model._stored(X), None, int(seed))
 
     @classmethod
@@ -215,13 +215,22 @@ def contributions(model: Any, X: Any) -> np.ndarray:
 
 
 def detect(
-    model: Any, X: Any, fdr: float = 0.05, *, calibration: Any = None, reference: Any = None, score: str = "combined"
+    model: Any,
+    X: Any,
+    fdr: float = 0.05,
+    *,
+    calibration: Any = None,
+    reference: Any = None,
+    score: str = "combined",
+    seed: int = 0,
 ) -> Detection:
     """Which items are anomalies, so that of those that are flagged a share of ``fdr`` is expected to be none.
 
     Scores become p-values by normal items that were held out (split conformal, Bates et al. 2023); p-values become a
     list by the procedure of Benjamini and Hochberg (1995), with the share of normal items estimated (Storey et al.
-    2004). No share of anomalies is guessed.
+    2004; Marandon et al. 2024). No share of anomalies is guessed. Where few items to calibrate with make the steps of
+    the p-values too coarse for ``fdr``, the list is longer or shorter by a chance that spends it; it always holds the
+    items of the highest scores.
 
     Parameters
     ----------
@@ -231,6 +240,7 @@ def detect(
     calibration : normal items that neither the model nor the reference knows, 1 / fdr - 1 at least. None, with a
         detector: those that it held out. Anomalies among them make p-values larger, and the list shorter
     reference, score : as in ``anomaly_scores``
+    seed : of that chance, which is drawn from it and from all scores: the same items give the same list, in any order
 
     Returns
     -------
@@ -252,6 +262,7 @@ def detect(
     (397,)
     """
     require_share(fdr=fdr)
+    _require_seed(seed)
     if reference is not None and not isinstance(reference, Reference) and not hasattr(model, "reference_"):
         _require_model(model)
         reference = Reference(model, reference)  # once, for both
@@ -267,10 +278,17 @@ def detect(
     require_enough(len(normal), fdr)
     scores = anomaly_scores(model, X, score, reference=reference)
     p = p_values(normal, scores)
-    return Detection(discoveries(p, fdr), p, scores)
+    drawn = [seed, *(zlib.crc32(np.sort(some).tobytes()) for some in (normal, scores))]
+    chance = np.random.default_rng(drawn).random()
+    return Detection(discoveries(p, len(normal), fdr, chance), p, scores)
 
 
 # ---- what a model says of stored items -------------------------------------------------------------------------------
+
+
+def _require_seed(seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise SettingError(f"seed={seed!r}: expected a whole number from 0 to {2**32 - 1}")
 
 
 def _require_model(model: Any) -> None:

@@ -4,7 +4,10 @@ p-values: split conformal (Bates, Candès, Lei, Romano & Sesia 2023, "Testing fo
 an item that is as normal as those of the calibration, p is at most t with a chance of at most t, whatever the score.
 
 False-discovery rate: Benjamini & Hochberg 1995, with the share of normal items estimated (Storey, Taylor & Siegmund
-2004; section 2.4 of Bates et al.).
+2004) as Marandon, Lei, Mary & Roquain 2024, "Adaptive novelty detection with false discovery rate guarantee", do for
+such p-values, so that it holds for any number of items. What the steps of the p-values leave of the rate is spent by
+chance, as by the randomised p-values of Vovk, Gammerman & Shafer 2005, but with one draw for all items: the list always
+holds the strangest.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from isthmus.errors import DataError, SettingError
 
 __all__ = ["discoveries", "p_values", "require_enough", "require_share", "surprise"]
 
-HALF = 0.5  # p-values above it are taken for those of normal items, to see how many there are
 TAIL = 0.1  # share of normal items by which the scale of the tail is read
 
 
@@ -30,17 +32,40 @@ def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return (1 + beyond) / (len(rising) + 1)
 
 
-def discoveries(p: np.ndarray, fdr: float, share: float | None = None) -> np.ndarray:
-    """(q,) bool: the list of Benjamini and Hochberg at the level ``fdr`` over the estimated share of normal items.
+def discoveries(p: np.ndarray, count: int, fdr: float, chance: float, share: float | None = None) -> np.ndarray:
+    """(q,) bool: the list of Benjamini and Hochberg, of which what the steps of p leave unused is spent by chance.
 
-    None: that share is the number of p-values above a half, and one, over half of their number; at most 1. With
-    ``share=1`` it is their procedure of 1995.
+    A list ends at one of the ``count`` scores of the calibration, the t-th from above; R items lie beyond it. The place
+    of a normal item among those scores is as good as drawn, and R is the same at all places within the list. So it
+    costs t / ((count + 1) R) for each normal item, and the expected costs of all together are the rate. Benjamini and
+    Hochberg make the largest list that ``fdr`` pays for whole; where the first step is too high for that, an empty one.
+    Here the lists are gone through from the largest, and one that is not paid for whole is made with the chance
+    R fdr (count + 1) / (q share) - t + 1 less that of those before, as long as ``fdr`` lasts.
+
+    Parameters
+    ----------
+    p : (q,) from ``p_values``
+    count : of the scores of the calibration
+    fdr : false-discovery rate
+    chance : in [0, 1), drawn; the list is that at which the chances add up to more
+    share : of normal items. None: one, and the number of p-values of a half and above, over how many there would be
     """
-    ordered = np.sort(p)
-    normal = min((1 + np.count_nonzero(p > HALF)) / (len(p) * (1 - HALF)), 1.0) if share is None else share
-    allowed = np.flatnonzero(ordered <= fdr * np.arange(1, len(p) + 1) / (len(p) * normal))
-    # p-values stop at 1 / (m + 1), so a small estimated share could otherwise list items of any p
-    return p <= min(ordered[allowed[-1]], HALF) if len(allowed) else np.zeros(len(p), bool)
+    rank = np.rint(p * (count + 1)).astype(np.int64)  # the least t whose list has the item
+    middle = max((count + 1) // 2, 2)
+    if share is None and middle <= count:
+        share = (1 + np.count_nonzero(rank >= middle)) / (len(p) * (1 - middle / (count + 1)))
+    t = np.arange(1, min(middle, count + 1))  # items that tell the share are not listed
+    beyond = np.cumsum(np.bincount(rank, minlength=count + 2))[t]
+    paid = fdr * (count + 1) / (len(p) * (share or 1.0)) * beyond
+    wanted = np.minimum(paid - (t - 1), 1.0)
+    made = spent = 0.0
+    for i in np.flatnonzero(wanted > 0)[::-1]:
+        cost = t[i] / paid[i]
+        more = min(max(wanted[i] - made, 0.0), (1 - spent) / cost)
+        made, spent = made + more, spent + more * cost
+        if chance < made:
+            return rank <= t[i]
+    return np.zeros(len(p), bool)
 
 
 def surprise(rising: np.ndarray, measured: np.ndarray) -> np.ndarray:
