@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,41 @@ def test_a_query_finds_the_same_alone_and_on_any_number_of_threads(cells: None) 
     assert (two[1] == distances).all()
 
 
+@pytest.mark.parametrize("width", [1, 2, 16, 65])
+def test_a_search_of_all_cells_finds_what_the_definition_says(cells: None, width: int) -> None:
+    codes = np.round(clustered(3000, width, seed=2) * 4) / 4  # differences are exact, and many are equal
+    codes[7] *= 1000  # one code far from all, where float32 products err most
+    queries = np.concatenate([codes[:300], np.round(clustered(300, width, seed=3) * 4) / 4])
+    made = plain(codes)
+    for k in (1, 10, 150):
+        rows, distances = made.search(queries, k, exact=True)
+        true_rows, true = brute(codes, queries, k)
+        assert (rows == true_rows).all()
+        assert distances == pytest.approx(true, rel=1e-12)
+
+
+def test_how_many_cells_are_looked_at_in_a_round() -> None:
+    for count in (1, 2, 11, 65, 445, 894):
+        rounds = probing.rounds_of(count, 1)
+        assert rounds[-1] == count
+        assert all(after > before for before, after in pairwise(rounds))
+    assert probing.rounds_of(1, 1) == [1]
+    assert probing.rounds_of(12, 3) == [3, 12]
+    assert probing.rounds_of(3, 3) == [3]
+
+
+def test_candidates_are_sorted_in_pieces_as_at_once(cells: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, queries = clustered(4000), clustered(300, seed=1)
+    made = plain(codes)
+    rows, distances = made.search(queries, 10)
+    for name in ("WAITING", "QUERIES", "SORTED", "PAIRS", "MOST", "ROOM"):
+        with monkeypatch.context() as few:
+            few.setattr(probing, name, 100)
+            again = made.search(queries, 10)
+        assert (again[0] == rows).all()
+        assert (again[1] == distances).all()
+
+
 def test_ties_go_to_the_lower_row_however_many_there_are() -> None:
     codes = np.repeat(clustered(3), 400, axis=0)
     made = plain(codes)
@@ -199,13 +235,15 @@ def test_a_narrow_filter_keeps_the_recall_of_cells(cells: None) -> None:
 
 
 def test_a_filter_that_passes_far_items_alone_keeps_the_recall(cells: None) -> None:
-    codes = clustered(4000)
-    codes[2000:] += 40
-    made = plain(codes)
-    rows = np.arange(2000, 4000)
-    found, _ = made.search(codes[:100], 5, rows=rows)
-    truth = rows[brute(codes[rows], codes[:100], 5)[0]]
-    assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found, truth, strict=True)]) >= 0.8  # queries from afar
+    shares = []
+    for seed in range(3):  # queries from afar see few cells first, the same ones: it is a matter of luck which
+        codes = clustered(4000, seed=seed)
+        codes[2000:] += 40
+        rows = np.arange(2000, 4000)
+        found, _ = plain(codes).search(codes[:100], 5, rows=rows)
+        truth = rows[brute(codes[rows], codes[:100], 5)[0]]
+        shares.append(np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found, truth, strict=True)]))
+    assert np.mean(shares) >= 0.8
 
 
 def test_where_few_cells_hold_fewer_than_k_all_are_looked_at(cells: None) -> None:
@@ -216,7 +254,7 @@ def test_where_few_cells_hold_fewer_than_k_all_are_looked_at(cells: None) -> Non
     rows, distances = made.search(codes[:20], 10)
     assert (rows >= 0).all()
     few = made.search(codes[:1], 400)
-    assert (few[0] == brute(codes, codes[:1], 400)[0]).mean() > 0.5
+    assert len(set(few[0][0].tolist()) & set(brute(codes, codes[:1], 400)[0][0].tolist())) > 320
     assert np.isfinite(distances).all()
 
 

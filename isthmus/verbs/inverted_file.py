@@ -246,12 +246,10 @@ class InvertedFile:
             cells = np.arange(len(centres)) if rows is None else np.unique(self._places()[rows])  # with such rows
             thinner = (n / len(centres)) / (among / len(cells))
             count = len(cells) if exact else self._probes(k, thinner, len(cells))
-            take, size = self._among(rows, without), n / len(centres)
+            take, size = self._among(rows, without), among / len(cells)
 
             def look(asked: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-                probes = probing.probed(asked, centres[cells], count)
-                probes = probes._replace(first=cells[probes.first], cells=cells[probes.cells])
-                return probing.nearest(asked, k, probes, take, size)
+                return probing.nearest(asked, k, centres[cells], count, lambda place: take(int(cells[place])), size)
 
             found, squared = look(queries, count)
             short = np.flatnonzero(found[:, -1] < 0)  # those whose cells held fewer than k
@@ -281,7 +279,7 @@ class InvertedFile:
             if number not in kept:
                 whole = self._cell(number)
                 some = wanted[whole.rows]
-                kept[number] = Cell(whole.rows[some], whole.codes[some], whole.squares[some])
+                kept[number] = whole._replace(rows=whole.rows[some], beside=whole.beside[some])
             return kept[number]
 
         return cell
@@ -296,11 +294,11 @@ class InvertedFile:
         codes = self._array([code for _, code in pairs])
         if self.meta["metric"] == "cosine" and len(codes):
             codes = _directions(codes, "code")
-        made = Cell(np.array([row for row, _ in pairs], np.int64), codes, np.einsum("nk,nk->n", codes, codes))
+        made = probing.cell_of(np.array([row for row, _ in pairs], np.int64), codes)
         with self._sharing:
-            if self._held + codes.nbytes > CACHE:
+            if self._held + made.beside.nbytes > CACHE:
                 self._cells, self._held = {}, 0
-            self._held += codes.nbytes
+            self._held += made.beside.nbytes
             self._cells[number] = made
         return made
 
@@ -375,7 +373,10 @@ class InvertedFile:
         pairs = self._execute("SELECT row, code FROM codes ORDER BY row").fetchall()
         rows, codes = np.array([row for row, _ in pairs], np.int64), self._array([code for _, code in pairs])
         near = _directions(codes, "code") if self.meta["metric"] == "cosine" else codes
-        centres = probing.centres_of(near, self.meta["seed"])
+        apart = np.zeros(count, bool)  # held out from the learning of the centres
+        asked = np.random.default_rng(self.meta["seed"]).choice(count, min(probing.ASKED, count // 10), replace=False)
+        apart[asked] = True
+        centres = probing.centres_of(near[~apart], probing.cells_for(count), self.meta["seed"])
         cells = probing.assigned(near, centres)
         order = np.lexsort((rows, cells))
         self._execute("DELETE FROM codes")
@@ -385,12 +386,9 @@ class InvertedFile:
         self._many("UPDATE items SET cell = ? WHERE row = ?", zip(cells.tolist(), rows.tolist(), strict=True))
         self._many("INSERT INTO centres VALUES (?, ?)",
                    ((i, centre.astype("<f4").tobytes()) for i, centre in enumerate(centres)))  # fmt: skip
-        asked = np.random.default_rng(self.meta["seed"]).choice(count, min(probing.ASKED, count), replace=False)
         places = np.zeros(self.meta["next"], np.int64)
         places[rows] = cells
-        self.meta["probes"] = probing.probes_for(
-            self.meta["recall"], near[np.sort(asked)], centres, self._cell, places, count
-        )
+        self.meta["probes"] = probing.probes_for(self.meta["recall"], near[apart], centres, self._cell, places, count)
         self.meta["trained"] = count
 
     def delete(self, rows: Sequence[int]) -> int:
