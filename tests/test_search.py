@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from isthmus.errors import (
     NotSupported,
     SettingError,
 )
-from isthmus.verbs import inverted_file, probing
+from isthmus.verbs import inverted_file
 from isthmus.verbs.inverted_file import InvertedFile
 from isthmus.verbs.search import Index, identity, index, search
 
@@ -116,41 +115,6 @@ def test_a_query_finds_the_same_alone_and_on_any_number_of_threads(cells: None) 
         torch.set_num_threads(1)
     assert (two[0] == rows).all()
     assert (two[1] == distances).all()
-
-
-@pytest.mark.parametrize("width", [1, 2, 16, 65])
-def test_a_search_of_all_cells_finds_what_the_definition_says(cells: None, width: int) -> None:
-    codes = np.round(clustered(3000, width, seed=2) * 4) / 4  # differences are exact, and many are equal
-    codes[7] *= 1000  # one code far from all, where float32 products err most
-    queries = np.concatenate([codes[:300], np.round(clustered(300, width, seed=3) * 4) / 4])
-    made = plain(codes)
-    for k in (1, 10, 150):
-        rows, distances = made.search(queries, k, exact=True)
-        true_rows, true = brute(codes, queries, k)
-        assert (rows == true_rows).all()
-        assert distances == pytest.approx(true, rel=1e-12)
-
-
-def test_how_many_cells_are_looked_at_in_a_round() -> None:
-    for count in (1, 2, 11, 65, 445, 894):
-        rounds = probing.rounds_of(count, 1)
-        assert rounds[-1] == count
-        assert all(after > before for before, after in pairwise(rounds))
-    assert probing.rounds_of(1, 1) == [1]
-    assert probing.rounds_of(12, 3) == [3, 12]
-    assert probing.rounds_of(3, 3) == [3]
-
-
-def test_candidates_are_sorted_in_pieces_as_at_once(cells: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    codes, queries = clustered(4000), clustered(300, seed=1)
-    made = plain(codes)
-    rows, distances = made.search(queries, 10)
-    for name in ("WAITING", "QUERIES", "SORTED", "PAIRS", "MOST", "ROOM"):
-        with monkeypatch.context() as few:
-            few.setattr(probing, name, 100)
-            again = made.search(queries, 10)
-        assert (again[0] == rows).all()
-        assert (again[1] == distances).all()
 
 
 def test_ties_go_to_the_lower_row_however_many_there_are() -> None:
@@ -569,10 +533,6 @@ def test_fewer_different_codes_than_cells(cells: None) -> None:
     made = plain(np.repeat(clustered(7), 300, axis=0))
     assert len(made._centres()) < 20
     assert made.search(clustered(7), 1)[1].max() == 0
-
-
-def test_how_many_cells() -> None:
-    assert [probing.cells_for(n) for n in (1, 10_000, 200_000)] == [2, 200, 894]
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
