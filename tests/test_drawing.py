@@ -194,3 +194,27 @@ assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules"""
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False,
                           cwd=Path(__file__).parents[1])  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_many_dates_are_a_scale_and_few_are_names() -> None:
+    pd = pytest.importorskip("pandas")
+    Z = np.random.default_rng(0).normal(size=(400, 2))
+    days = pd.Series(pd.Timestamp("2019-03-01 08:30") + pd.to_timedelta(np.arange(400), "h"))
+    days[7] = None
+    for given in (days, days.to_numpy(), days.dt.tz_localize("Europe/Paris", nonexistent="NaT"), days.astype(object)):
+        ax = drawing.scatter(plots.canvas(3, 3).add_subplot(), Z, given)
+        assert [text.get_text() for text in ax.texts] == ["2019-03-01  to  2019-03-17"]
+    hours = drawing.scatter(plots.canvas(3, 3).add_subplot(), Z[:40], days[:40])
+    assert [text.get_text() for text in hours.texts] == ["2019-03-01 08:30  to  2019-03-02 23:30"]
+    few = drawing.scatter(plots.canvas(3, 3).add_subplot(), Z, days.dt.year.map(lambda _: pd.Timestamp("2020-02-29")))
+    assert [text.get_text() for text in few.texts] == ["2020-02-29"]
+
+
+def test_cells_of_a_table_do_not_lie_over_each_other() -> None:
+    long = [("row 0", ["2019-03-18 21:27:00", "UN/Turtle Bay South"], [True, True]),
+            ("row 1", ["1", "no"], [False, False]), ("row 2", ["2019-03-18 21:34:10", "x" * 40], [True, True])]  # fmt: skip
+    figure = plots.canvas(2 + 0.95 * sum(drawing.widths(long)), 1.2)
+    ax = drawing.cells(figure.add_axes((0, 0, 1, 1)), ["pickup", "zone"], long)
+    boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in ax.texts]  # type: ignore[attr-defined]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    assert "2019-03-18 21:27" in [text.get_text() for text in ax.texts]

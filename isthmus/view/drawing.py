@@ -7,7 +7,9 @@ Shapes: n items; h, w sides of an image; c channels, 1, 3 or 4 of an image; t st
 
 from __future__ import annotations
 
+import datetime
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,11 +34,13 @@ __all__ = [
     "tile",
     "together",
     "traversals",
+    "widths",
 ]
 
 GAP = 0.12  # between two items, in widths of one
 FLAT = 0.55  # height of a curve, in widths
 FEW = 40  # steps of a curve that are marked one by one
+CELL = 16  # letters of a table's cell
 LEVELS, MANY = 20, 100  # different fractions, and whole numbers, beyond which labels are a scale and no classes
 
 
@@ -238,8 +242,8 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     Z : (n, 2) places
     labels : (n,) numbers, fractions of more than 20 values or whole ones of more than 100, drawn in eight steps from
         little to much; or classes of any kind that can be sorted, whose names are written at the median of their
-        points, moved apart where they would overlap. Colours repeat beyond ten. Grey where a label is missing (None,
-        NaN). None: points of one colour
+        points, moved apart where they would overlap. Dates are a scale where there are many. Colours repeat beyond
+        ten. Grey where a label is missing (None, NaN, NaT). None: points of one colour
     size : of a point in square points of type. None: by their number
 
     Raises
@@ -250,7 +254,10 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     if Z.ndim != 2 or Z.shape[1] != 2 or not len(Z):
         raise DataError(f"a map needs codes of shape (n, 2), not {Z.shape}: reduce them, with PCA(2) for one")
     theme = theme_of(ax)
-    names, coded, edges = classes_of(labels, len(Z))
+    days = _days(labels)
+    names, coded, edges = classes_of(labels if days is None else days, len(Z))
+    if days is not None:
+        names = _dates(names)
     if edges is None:
         colours = np.array([theme.palette[i % len(theme.palette)] for i in range(max(len(names), 1))] + [theme.faint])
     else:
@@ -263,8 +270,8 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     if labels is not None and edges is None and len(names):
         _name_heaps(ax, Z, [str(name) for name in names], coded, colours)
     if edges is not None:
-        text = f"{edges[0]:.3g}  to  {edges[-1]:.3g}"
-        _scale(ax, theme, text)
+        ends = [f"{edge:.3g}" for edge in edges] if days is None else _dates(edges)
+        _scale(ax, theme, f"{ends[0]}  to  {ends[-1]}")
     return bare(ax)
 
 
@@ -290,6 +297,29 @@ def classes_of(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     edges = np.linspace(float(names[0]), float(names[-1]), 9)
     coded[there] = np.clip(np.searchsorted(edges, given[there].astype(float), side="right") - 1, 0, 7)
     return names, coded, edges
+
+
+def _days(labels: Any) -> np.ndarray | None:
+    """Moments as days since 1970, NaN for none; None for what are no moments."""
+    if labels is None or hasattr(labels, "detach"):
+        return None
+    given = np.asarray(labels)
+    if given.dtype.kind == "O" and given.ndim == 1:
+        there = [one for one in given.tolist() if one is not None and one == one]
+        if not there or not all(isinstance(one, datetime.date) for one in there):
+            return None
+        given = np.array([None if one is None or one != one else one.isoformat()[:19] for one in given.tolist()],
+                         dtype="M8[s]")  # fmt: skip
+    if given.dtype.kind != "M":
+        return None
+    return np.where(np.isnat(given), np.nan, given.astype("M8[us]").astype(np.int64) / 86_400e6)
+
+
+def _dates(days: np.ndarray) -> np.ndarray:
+    """Days since 1970 as texts: dates, with the time of day where all lie within two of them."""
+    moments = np.round(np.asarray(days, dtype=float) * 86_400).astype(np.int64).astype("M8[s]")
+    short = len(moments) > 0 and np.ptp(days) <= 2 and not (np.mod(days, 1) == 0).all()
+    return np.array([str(moment).replace("T", " ")[: 16 if short else 10] for moment in moments])
 
 
 def _name_heaps(ax: Axes, Z: np.ndarray, names: list[str], coded: np.ndarray, colours: np.ndarray) -> None:
@@ -338,15 +368,26 @@ def cells(ax: Axes, names: Sequence[str], columns: Sequence[tuple[str, Sequence[
     columns : of each row its heading, its cells as text, and which of them to draw the eye to
     """
     theme = theme_of(ax)
+    edges = 2 + np.cumsum(widths(columns))
     for place, name in enumerate(names):
         ax.text(0, place + 1, words(name, 22), ha="left", va="center", fontsize=9, color=theme.faint)
-        ax.plot([0, 2 + len(columns)], [place + 0.5, place + 0.5], color=theme.rule, linewidth=0.6)
-    for across, (heading, texts, told) in enumerate(columns):
-        right = 3.0 + across
-        ax.text(right, 0, words(heading, 16), ha="right", va="center", fontsize=9, weight="bold", color=theme.ink)
+        ax.plot([0, edges[-1]], [place + 0.5, place + 0.5], color=theme.rule, linewidth=0.6)
+    for right, (heading, texts, told) in zip(edges.tolist(), columns, strict=True):
+        ax.text(right, 0, words(heading, CELL), ha="right", va="center", fontsize=9, weight="bold", color=theme.ink)
         for place, (text, marked) in enumerate(zip(texts, told, strict=True)):
-            ax.text(right, place + 1, words(text, 16), ha="right", va="center", fontsize=9,
+            ax.text(right, place + 1, words(_minute(text), CELL), ha="right", va="center", fontsize=9,
                     color=theme.palette[4] if marked else theme.ink, weight="bold" if marked else "normal")  # fmt: skip
-    ax.set_xlim(0, 2 + len(columns))
+    ax.set_xlim(0, edges[-1])
     ax.set_ylim(len(names) + 0.7, -0.7)
     return bare(ax)
+
+
+def widths(columns: Sequence[tuple[str, Sequence[str], Sequence[bool]]]) -> list[float]:
+    """How wide each column of ``cells`` is, 1 for ten letters or less, so that none lies over the next."""
+    longest = [max(len(words(_minute(text), CELL)) for text in (heading, *texts)) for heading, texts, _ in columns]
+    return [max(1.0, letters / 10) for letters in longest]
+
+
+def _minute(text: str) -> str:
+    """A moment without its seconds."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d \d\d:\d\d):\d\d.*$", r"\1", text)

@@ -364,7 +364,7 @@ def _cells(model: Any, items: Any, headings: Sequence[str], ax: Any, title: str 
         told = [changes and i > 0 and not isinstance(v, float) and v != before
                 for v, before in zip(values[i], values[max(i - 1, 0)], strict=True)]  # fmt: skip
         columns.append((heading, texts[i][:COLUMNS], told[:COLUMNS]))
-    ax, theme = axes_for(ax, 2 + 0.95 * len(columns), 0.6 + 0.27 * len(shown))
+    ax, theme = axes_for(ax, 2 + 0.95 * sum(drawing.widths(columns)), 0.6 + 0.27 * len(shown))
     drawing.cells(ax, shown, columns)
     left = [title] * bool(title) + [f"and {len(names) - COLUMNS} columns more"] * (len(names) > COLUMNS)
     if left:
@@ -386,7 +386,7 @@ def _rows_beside(model: Any, stored: Any, numbers: Sequence[int], ax: Any) -> Ax
         columns.append((f"error {drawing.number(errors[i])}", words_back[i][:COLUMNS], wrong[:COLUMNS]))
     shown = names[:COLUMNS]
     columns = [(heading, cells, told[: len(shown)]) for heading, cells, told in columns]
-    ax, theme = axes_for(ax, 2 + 0.95 * len(columns), 0.6 + 0.27 * len(shown))
+    ax, theme = axes_for(ax, 2 + 0.95 * sum(drawing.widths(columns)), 0.6 + 0.27 * len(shown))
     drawing.cells(ax, shown, columns)
     more = f"; {len(names) - COLUMNS} columns more" if len(names) > COLUMNS else ""
     ax.set_title(f"each row, and what came back of it{more}", loc="left", fontsize=9, color=theme.faint)

@@ -34,7 +34,7 @@ def scatter(places: Any, labels: Any = None, ax: Any = None) -> Axes:
     ----------
     places : (n, 2), such as ``project(codes).places``
     labels : (n,) numbers, fractions of more than 20 values or whole ones of more than 100, drawn in eight steps; or
-        classes of any kind. Grey where a label is missing (None, NaN). None: one colour
+        classes of any kind; dates count as numbers. Grey where a label is missing (None, NaN). None: one colour
     ax : an Axes to draw into; None: one of a new figure
 
     Raises
