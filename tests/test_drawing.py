@@ -212,7 +212,8 @@ def test_many_dates_are_a_scale_and_few_are_names() -> None:
 
 def test_cells_of_a_table_do_not_lie_over_each_other() -> None:
     long = [("row 0", ["2019-03-18 21:27:00", "UN/Turtle Bay South"], [True, True]),
-            ("row 1", ["1", "no"], [False, False]), ("row 2", ["2019-03-18 21:34:10", "x" * 40], [True, True])]  # fmt: skip
+            ("row 1", ["1", "no"], [False, False]),
+            ("row 2", ["2019-03-18 21:34:10", "x" * 40], [True, True])]  # fmt: skip
     figure = plots.canvas(2 + 0.95 * sum(drawing.widths(long)), 1.2)
     ax = drawing.cells(figure.add_axes((0, 0, 1, 1)), ["pickup", "zone"], long)
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in ax.texts]  # type: ignore[attr-defined]
