@@ -107,7 +107,7 @@ else:
     model.fit(parquet.ParquetFile(path).read_row_group(0)[:20_000])
     source = whole if rows >= whole.count() else whole.subset(np.arange(rows))
     model.encode(whole.subset(np.arange(10_000)))  # everything is imported now
-    adds = multiply_adds(model.network_.encoder) if hasattr(model, "network_") else 0
+    adds = multiply_adds(model.network_.encoder, *model.format_.spec.shape) if hasattr(model, "network_") else 0
     print(json.dumps([told(lambda: model.encode(source)), adds]))
 """
 

@@ -31,8 +31,9 @@ def run(seeds: int = 1, budget: str | None = None) -> None:
             ("encode", lambda model=model: model.encode(X)),
             ("decode", lambda m=model, Z=Z: m.decode(Z)),
         ):
-            works = 2 * 784 * 64 if name.startswith("PCA") else 2 * multiply_adds(
-                model.network_.encoder if verb == "encode" else model.network_.decoder)  # fmt: skip
+            network, coded = getattr(model, "network_", None), verb == "encode"
+            works = 2 * (784 * 64 if network is None else multiply_adds(network.encoder, *model.format_.spec.shape)
+                         if coded else multiply_adds(network.decoder, network.latent_dim))  # fmt: skip
             times = seconds(call)
             rate = len(X) * works / float(np.median(times))
             rows.append({"model": name, "verb": verb, "s": table.spread(times),

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks import table
 from benchmarks.training import contender, mnist_files, require_peers
 
-RUNS = 3
-PASSES = {"conv": 2, "numbers": 1}
+RUNS = 5
+PASSES = {"conv": 1, "numbers": 1}
 NAMES = {
     "conv": ("isthmus", "isthmus, float32", "plain PyTorch loop", "Keras on JAX"),
     "numbers": ("isthmus", "isthmus, float32", "plain PyTorch loop", "Keras on JAX", "PyOD AutoEncoder",

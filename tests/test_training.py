@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from isthmus import store
 from isthmus.errors import FileError, IsthmusWarning, SettingError, TrainingError
 from isthmus.models import VAE, Autoencoder
+from isthmus.networks import multiply_adds
 from isthmus.training import bar as bars
 from isthmus.training import device as devices
 from isthmus.training import engine
@@ -532,3 +533,16 @@ def test_a_short_run_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     module = line()
     trained(module, copying(module), bar=bars.Bar("short", show=True), epochs=2)
     assert terminal.getvalue() == ""
+
+
+def test_the_work_of_anybodys_layers_is_counted_and_leaves_them_as_they_were() -> None:
+    norm = nn.BatchNorm2d(8)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1), norm, nn.Flatten(), nn.Linear(8 * 8 * 8, 5), nn.Unflatten(1, (5, 1)),
+        nn.ConvTranspose1d(5, 4, 6),
+    )  # fmt: skip
+    expected = 8 * 8 * 8 * 3 * 9 + 8 * 8 * 8 * 5 + 5 * 4 * 6
+    assert multiply_adds(module, 3, 16, 16) == expected
+    assert norm.training
+    assert int(norm.num_batches_tracked) == 0
+    assert not module[0]._forward_hooks

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
-from isthmus.networks.conv import ConvDecoder, ConvEncoder, grid_of
+from isthmus.networks.conv import ConvDecoder, ConvEncoder
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.table import TableDecoder, TableEncoder
 
@@ -21,6 +22,7 @@ __all__ = ["decoder_of", "encoder_of", "multiply_adds", "network_for"]
 
 Plan = dict[str, Any]
 SIZES = {"small": 0.5, "base": 1.0, "large": 2.0}  # factor on every width
+PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 SMALLEST_SIDE = 4  # below this a convolution has no neighbourhood to look at
 
 
@@ -121,17 +123,26 @@ def decoder_of(plan: Plan, spec: Spec, inputs: int, outputs: tuple[int, ...]) ->
     return ConvDecoder(inputs, plan["patch"], plan["width"], plan["blocks"], plan["hidden"], spec.shape, n_params)
 
 
-def multiply_adds(module: nn.Module) -> int:
-    """Multiply-adds of one item through all the layers of a module, counted from the shapes of its weights."""
+def multiply_adds(module: nn.Module, *shape: int) -> int:
+    """Multiply-adds of one item of a shape through the dense layers and convolutions of a module, anybody's.
+
+    Counted while it runs on zeros; draws, where the module makes some, are those of the global generator.
+    """
     total = 0
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            total += part.weight.numel()
-        elif isinstance(part, (ConvEncoder, ConvDecoder)):
-            cells = math.prod(grid_of(part.sides, part.patch))
-            total += cells * sum(
-                conv.weight.numel() for conv in part.modules() if isinstance(conv, (nn.Conv1d, nn.Conv2d))
-            )
+
+    def count(layer: Any, given: tuple[Tensor, ...], made: Tensor) -> None:
+        nonlocal total  # every number made, or of a transposed one given, meets as many weights as one row has
+        total += (given[0] if getattr(layer, "transposed", False) else made).numel() * layer.weight[0].numel()
+
+    hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, PRODUCTS)]
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, *shape, device=next(module.parameters()).device))
+    finally:
+        module.train(training)
+        for hook in hooks:
+            hook.remove()
     return total
 
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.errors import SettingError, warn
 from isthmus.formats.base import Format
 from isthmus.formats.rows import AllBut
-from isthmus.networks import multiply_adds
+from isthmus.networks.coder import Coder
 from isthmus.training.bar import Bar
-from isthmus.training.device import bf16_pays
+from isthmus.training.device import bf16_pays, reproducible
 from isthmus.training.engine import History, Moment, Objective, train
 from isthmus.training.feed import data_hash, feed_for, seed_of
 from isthmus.training.supervision import Supervision
@@ -77,7 +77,7 @@ def seconds_of(budget: Any) -> float | None:
 
 
 def fit_network(
-    module: nn.Module,
+    module: Coder,
     loss: Loss,
     stored: Tensor,
     format: Format,
@@ -130,6 +130,8 @@ def fit_network(
         return mean if beside is None else mean + beside.loss(x, moment)
 
     module.to(device)
+    with reproducible(seed):
+        bf16 = bf16_pays(device, module.multiply_adds(format.spec.shape) * chosen)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     history = train(
         module,
@@ -140,7 +142,7 @@ def fit_network(
         batch_size=chosen,
         seed=seed,
         device=device,
-        bf16=bf16_pays(device, multiply_adds(module) * chosen),
+        bf16=bf16,
         budget=seconds,
         weight_decay=weight_decay,
         bar=Bar(title, verbose),

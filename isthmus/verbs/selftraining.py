@@ -69,7 +69,7 @@ def learned(
         batch_size=batch,
         seed=seed,
         device=device,
-        bf16=bf16_pays(device, multiply_adds(network) * batch),
+        bf16=bf16_pays(device, multiply_adds(network["encoder"], *form.spec.shape) * batch),
         weight_decay=DECAY,
         average=AVERAGE,
         bar=Bar(f"labels of {targets.shape[1]} classes", verbose),
