@@ -45,7 +45,8 @@ export function itemPanel(app: App): HTMLElement {
     if (mine !== run) return;
     const title = index >= 0 ? app.titleOf(index) : (app.hand?.title ?? "");
     const facts: string[] = [];
-    if (index >= 0 && app.colouring) facts.push(`${app.colouring.info.title} ${app.valueOf(index)}`);
+    const by = app.colouring?.info.name; // error and density are told anyway
+    if (index >= 0 && app.colouring && !(by === "error" && answer) && !(by === "density" && app.density)) facts.push(`${app.colouring.info.title} ${app.valueOf(index)}`);
     if (answer?.error !== null && answer?.error !== undefined) facts.push(`error ${short(answer.error)}`);
     if (code && app.density) facts.push(`log density ${short(app.density.log(code))}${app.density.off(code) ? ": off the map of the data" : ""}`);
     const figures = await figuresOf(app, input, made);
@@ -156,7 +157,7 @@ export function itemButton(app: App, index: number, words: string, side = 44): H
     "aria-label": `${app.titleOf(index)} ${words}`,
     onclick: () => app.select(index),
     ondragstart: (event: DragEvent) => event.dataTransfer?.setData("text/x-isthmus-item", String(index)),
-  }, pictureOf(app, index, side), h("small", null, words)); // prettier-ignore
+  }, pictureOf(app, index, side), words !== "" && h("small", null, words)); // prettier-ignore
 }
 
 function neighbours(app: App, code: Float32Array, index: number): HTMLElement {

@@ -20,7 +20,7 @@ export function searchBox(app: App, map: MapView, compute: (text: string) => voi
 
   const list = (items: number[], words: string, ...more: Node[]) => {
     fill(results, h("p", { class: "facts" }, words, " ", button("×", () => { results.hidden = true; }, { class: "link close", "aria-label": "close the results" })), more,
-      h("div", { class: "items" }, items.slice(0, LISTED).map((i) => itemButton(app, i, app.nameOf(i).slice(0, 10))))); // prettier-ignore
+      h("div", { class: "items" }, items.slice(0, LISTED).map((i) => itemButton(app, i, app.thumbnails ? app.nameOf(i).slice(0, 10) : "")))); // prettier-ignore
     results.hidden = false;
   };
 
