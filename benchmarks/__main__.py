@@ -23,7 +23,7 @@ PARTS = {
     "denoise": "photographs and digits with noise, and made finer, beside filters (25 minutes; scikit-image)",
     "generate": "MNIST samples from N(0, 1) and from fitted priors, near items and between them (8 minutes)",
     "traverse": "discs of known place and size: disentanglement of four models, three seeds (3 minutes)",
-    "search": "200,000 codes: recall and speed beside the plain product and other libraries (10 minutes)",
+    "search": "200,000 codes of six kinds: recall and speed beside the product and others (6 minutes; make peers)",
     "arithmetic": "words and concepts: sums, directions and what they drag along (2 minutes)",
     "layers": "what each layer of an encoder knows (2 minutes)",
     "label": "MNIST from a hundred labels: spread over near codes, and learned with the model (40 minutes)",
