@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import isthmus as im
+from isthmus.training.feed import data_hash
 from isthmus.training.optimiser import AdamW
 
 
@@ -110,3 +111,31 @@ def test_a_first_fit_imports_no_compiler() -> None:
         "assert 'torch._dynamo' not in sys.modules; assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("width", "expected"), [(8, 1), (1024, 2)])
+def test_a_step_takes_the_threads_that_it_has_work_for(width: int, expected: int) -> None:
+    class Watched(torch.nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) == 128:  # a step
+                threads.add(torch.get_num_threads())
+            return super().forward(x)
+
+    threads: set[int] = set()
+    layers = [torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 4)]
+    network = Watched(*layers), torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.Linear(width, 64))
+    X = np.random.default_rng(0).standard_normal((300, 64), dtype=np.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        im.Autoencoder(4, network=network, epochs=1, batch_size=128, verbose=False).fit(X)
+        assert (threads, torch.get_num_threads()) == ({expected}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_naming_the_data_beside_a_fit_takes_none_of_pytorchs_threads() -> None:
+    stored = torch.arange(3000.0).reshape(1000, 3)
+    with Counting() as counting:
+        data_hash(stored)
+    assert set(counting.calls) <= {"slice", "select", "detach"}  # views: a second team of threads slows each step down

@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from isthmus.errors import SettingError
 
-__all__ = ["autocast", "bf16_pays", "device_of", "reproducible", "steady_products"]
+__all__ = ["autocast", "bf16_pays", "device_of", "reproducible", "steady_products", "threads_for"]
 
 # Below this many multiply-adds a step the casts cost more than bf16 saves (measured: dev/LOG.md).
 BF16_FROM = 50e6
+EACH = 5e6  # multiply-adds of a step for each thread: with less, threads mostly wait for each other (dev/LOG.md)
 NARROW = 16  # columns of a product below which MKL treats rows by their place (seen below 12; 16 floats are a register)
 MATMULS = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 
@@ -59,6 +60,18 @@ def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextMana
     if not bf16:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def threads_for(device: torch.device, multiply_adds: float) -> Iterator[None]:
+    """As many of PyTorch's threads as one training step on the CPU has work for; afterwards as many as before."""
+    allowed = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(min(max(round(multiply_adds / EACH), 1), allowed))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(allowed)
 
 
 @contextlib.contextmanager

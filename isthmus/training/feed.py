@@ -143,7 +143,8 @@ def data_hash(stored: Tensor | Rows) -> str:
     digest = hashlib.sha256(f"{stored.dtype} {tuple(stored.shape)}".encode())
     stride = max(BLOCK // in_item, 1) * step  # items that are passed over or read at a time
     for start in range(0, len(stored), stride):
-        digest.update(stored[start : start + stride : step].contiguous().flatten().view(torch.uint8).numpy().data)
+        some = np.ascontiguousarray(stored[start : start + stride : step].numpy())
+        digest.update(some.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

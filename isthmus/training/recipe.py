@@ -23,7 +23,7 @@ from isthmus.formats.base import Format
 from isthmus.formats.rows import AllBut
 from isthmus.networks.coder import Coder
 from isthmus.training.bar import Bar
-from isthmus.training.device import bf16_pays, reproducible
+from isthmus.training.device import bf16_pays, reproducible, threads_for
 from isthmus.training.engine import History, Moment, Objective, train
 from isthmus.training.feed import data_hash, feed_for, seed_of
 from isthmus.training.supervision import Supervision
@@ -113,7 +113,7 @@ def fit_network(
     n_items = len(learn_from)
     chosen = min(int(batch_size or batch_for(n_items)), n_items)
     peak = float(rate or RATE)
-    in_epoch = max(n_items // chosen, 1)
+    most = -(-steps_for(n_items, effort) // max(n_items // chosen, 1)) if seconds is None else 10**9
     feed = feed_for(stored, learn_from, format.scale, device, seed)
     watched = (stored[held_out] if len(held_out) else stored[:HELD_OUT]).to(device)
 
@@ -131,24 +131,25 @@ def fit_network(
 
     module.to(device)
     with reproducible(seed):
-        bf16 = bf16_pays(device, module.multiply_adds(format.spec.shape) * chosen)
+        work = module.multiply_adds(format.spec.shape) * chosen
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    history = train(
-        module,
-        [Objective(objective, parameters, peak)],
-        feed,
-        monitor,
-        epochs=int(epochs) if epochs else (-(-steps_for(n_items, effort) // in_epoch) if seconds is None else 10**9),
-        batch_size=chosen,
-        seed=seed,
-        device=device,
-        bf16=bf16,
-        budget=seconds,
-        weight_decay=weight_decay,
-        bar=Bar(title, verbose),
-        resume=Path(checkpoint) if checkpoint is not None else None,
-        fingerprint=_fingerprint(stored, settings, seed) if checkpoint is not None else "",
-    )
+    with threads_for(device, work):
+        history = train(
+            module,
+            [Objective(objective, parameters, peak)],
+            feed,
+            monitor,
+            epochs=int(epochs) if epochs else most,
+            batch_size=chosen,
+            seed=seed,
+            device=device,
+            bf16=bf16_pays(device, work),
+            budget=seconds,
+            weight_decay=weight_decay,
+            bar=Bar(title, verbose),
+            resume=Path(checkpoint) if checkpoint is not None else None,
+            fingerprint=_fingerprint(stored, settings, seed) if checkpoint is not None else "",
+        )
     if history["ended"] == "interrupted":
         kept = history["best_epoch"]
         warn(
