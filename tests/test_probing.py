@@ -72,4 +72,4 @@ def test_candidates_are_sorted_in_pieces_as_at_once(cells: None, monkeypatch: py
 
 
 def test_how_many_cells() -> None:
-    assert [probing.cells_for(n) for n in (1, 10_000, 200_000)] == [2, 200, 894]
+    assert [probing.cells_for(n) for n in (1, 10_000, 200_000)] == [1, 100, 447]
