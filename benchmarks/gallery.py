@@ -53,7 +53,7 @@ def run() -> None:
     for place, (name, draw) in enumerate(calls):
         left, top = place % ACROSS / ACROSS, 1 - place // ACROSS / DOWN
         figure.text(left + 0.012, top - 0.015, name, fontsize=10, weight="bold", color=im.plots.INK)
-        ax = draw(figure.add_axes((left + 0.035, top - 0.178, 0.27, 0.142)))
+        ax = draw(figure.add_axes((left + 0.072, top - 0.178, 0.225, 0.142)))
         for part in (ax, *ax.child_axes):
             for text in [*part.texts, part.xaxis.label, part.yaxis.label, part.title, *part.get_yticklabels()]:
                 text.set_fontsize(min(text.get_fontsize(), 7))
