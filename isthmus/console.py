@@ -370,8 +370,10 @@ def require_apart(output: str, *inputs: Any) -> None:
 def require_place(path: str) -> None:
     """FileError at once, rather than after minutes of training."""
     folder = Path(path).resolve().parent
-    if Path(path).is_dir() or path in ("", "-"):
-        raise FileError(f"{path or repr(path)} is not the name of a file, such as model.isthmus")
+    if Path(path).is_dir() or path.endswith(("/", os.sep)):
+        raise FileError(f"{path} is a folder, or the name of one, and one file is to be written: name a file in it")
+    if path in ("", "-"):
+        raise FileError(f"{path or repr(path)} is not the name of a file")
     if not folder.is_dir():
         raise FileError(f"{path}: there is no folder {folder}. Make it first: mkdir -p {folder}")
     if not os.access(folder, os.W_OK):
@@ -466,7 +468,8 @@ def stream_out(output: str, pieces: Any, overwrite: bool = False) -> dict[str, A
             say(f"{output} is as it was")
         if number or not held:
             place = f"{folder}/" if held else output
-            say(f"{place} keeps the first {total:,} rows, in {number} files that are whole")
+            whole = "one whole file" if number == 1 else f"{number} whole files"
+            say(f"{place} keeps the first {total:,} rows, in {whole}; delete it where they are not wanted")
         else:
             folder.rmdir()
         raise

@@ -380,7 +380,7 @@ def test_settings_that_are_wrong(run: Run, here: Path, options: list[str], code:
     ("place", "message"),
     [
         ("no/m.isthmus", "there is no folder .*no. Make it first: mkdir -p"),
-        ("here/", "is not the name of a file"),
+        ("here/", "is a folder, or the name of one"),
         ("-", "is not the name of a file"),
     ],
 )

@@ -191,7 +191,7 @@ def test_parts_that_are_written_stay_when_reading_breaks(
     code, said = run(capsys, "encode", folder / "table.isthmus", damaged(folder, 5), "-o", f"{tmp_path}/codes/")
     assert code == 1
     assert "in row group 5 of 6, which has the rows 50,000 to 59,999" in said
-    assert f"{tmp_path}/codes/ keeps the first 50,000 rows, in 3 files that are whole" in said
+    assert f"{tmp_path}/codes/ keeps the first 50,000 rows, in 3 whole files" in said
     kept = [parquet.read_table(path) for path in sorted((tmp_path / "codes").iterdir())]
     assert [part.num_rows for part in kept] == [20_000, 20_000, 10_000]
     codes = np.stack([pa.concat_tables(kept)[f"z{j}"].to_numpy() for j in range(3)], axis=1)
@@ -218,7 +218,7 @@ def test_ctrl_c_keeps_the_parts(
     output = f"{tmp_path}/codes/"
     code, said = run(capsys, "encode", folder / "table.isthmus", folder / "table.parquet", "-o", output)
     assert code == 130
-    assert f"{output} keeps the first 30,000 rows, in 2 files that are whole" in said
+    assert f"{output} keeps the first 30,000 rows, in 2 whole files" in said
     assert [parquet.read_metadata(path).num_rows for path in sorted((tmp_path / "codes").iterdir())] == [20_000, 10_000]
 
 

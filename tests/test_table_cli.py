@@ -263,7 +263,7 @@ def test_what_was_there_is_kept_where_overwriting_fails(run: Run, here: Path, mo
     (kept,) = Path().glob("codes.new-*")
     assert (done.code, as_it_was(), len(pd.read_parquet(kept))) == (130, True, 100)
     assert "codes/ is as it was" in done.err
-    assert f"{kept.name}/ keeps the first 100 rows, in 1 files that are whole" in done.err
+    assert f"{kept.name}/ keeps the first 100 rows, in one whole file" in done.err
 
 
 @pytest.mark.usefixtures("small_pieces")
