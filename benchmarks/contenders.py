@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 WIDTH, LATENTS, BATCH, RATE = 512, 16, 128, 1e-3
+DEVICE = os.environ.get("CONTENDER_DEVICE", "cpu")  # "cuda" for those that benchmarks/gpu.py compares
 NARROW = 256  # hidden units of the autoencoders of numbers
 CURVE: list[tuple[float, float]] = []  # seconds of training, and the test figure then, where it was asked for
 Fitted = tuple[float, float, Callable[[np.ndarray], float] | None]  # wall s, items a pass, test figure
@@ -67,11 +68,11 @@ def negative_elbo(encode: Callable[[Any], tuple[Any, Any]], decode: Callable[[An
     import torch.nn.functional as F
 
     def measured(test: np.ndarray) -> float:
-        x = torch.from_numpy(test)
+        x = torch.from_numpy(test).to(DEVICE)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             mean, log_variance = encode(x)
-            noise = torch.randn(mean.shape, generator=generator)
+            noise = torch.randn(mean.shape, generator=generator).to(DEVICE)
             logits = decode(mean + (0.5 * log_variance).exp() * noise)
             nats = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
             kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
@@ -87,14 +88,17 @@ def isthmus(train: np.ndarray, passes: int, **settings: Any) -> Fitted:
     from torch import nn
 
     import isthmus as im
-    from isthmus.training import recipe
+    from isthmus.training import engine, recipe
+    from isthmus.training.steps import Eager
 
     d = train[0].size
     encoder, decoder = mlp_vae(d)
     pair = encoder, nn.Sequential(*decoder, nn.Unflatten(1, (1, *((1, 28, 28) if train.ndim == 3 else (d,)))))
-    given = {"epochs": passes, "batch_size": BATCH, "rate": RATE, "random_state": 0} | settings
+    given = {"epochs": passes, "batch_size": BATCH, "rate": RATE, "random_state": 0, "device": DEVICE} | settings
     if not given.pop("bf16", True):
         recipe.bf16_pays = lambda *given: False
+    if not given.pop("recorded", True):
+        engine.launches_for = lambda feed, size, step, state, module, device, averaged: Eager(feed, size, step, device)
     model = im.VAE(LATENTS, network=pair, likelihood="bernoulli", verbose=False, **given)
     begun = time.monotonic()
     model.fit(train)
@@ -160,12 +164,12 @@ def plain_loop(train: np.ndarray, epochs: int) -> Fitted:
     import torch
     import torch.nn.functional as F
 
-    x = torch.from_numpy(train)
-    encoder, decoder = mlp_vae(x.shape[1])
+    x = torch.from_numpy(train).to(DEVICE)
+    encoder, decoder = (module.to(DEVICE) for module in mlp_vae(x.shape[1]))
     optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=RATE)
     begun = time.monotonic()
     for _ in range(epochs):
-        order = torch.randperm(len(x))
+        order = torch.randperm(len(x), device=DEVICE)
         for start in range(0, len(x) - BATCH + 1, BATCH):
             batch = x[order[start : start + BATCH]]
             mean, log_variance = encoder(batch).chunk(2, 1)
@@ -176,6 +180,7 @@ def plain_loop(train: np.ndarray, epochs: int) -> Fitted:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+    loss.item()  # waits for a GPU
     wall = time.monotonic() - begun
     return wall, len(x), negative_elbo(lambda x: encoder(x).chunk(2, 1), decoder)
 
@@ -257,7 +262,7 @@ def pythae(train: np.ndarray, epochs: int, test: np.ndarray | None = None) -> Fi
             model, train_dataset=BaseDataset(x, torch.zeros(len(x))),
             training_config=BaseTrainerConfig(
                 output_dir=folder, num_epochs=epochs, learning_rate=RATE, per_device_train_batch_size=BATCH,
-                per_device_eval_batch_size=BATCH, optimizer_cls="Adam", no_cuda=True),
+                per_device_eval_batch_size=BATCH, optimizer_cls="Adam", no_cuda=DEVICE == "cpu"),
             callbacks=[Watch()])  # fmt: skip
         begun = time.monotonic()
         trainer.train()

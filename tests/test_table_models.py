@@ -170,11 +170,17 @@ def test_a_table_likelihood_and_its_file() -> None:
 def test_whole_columns_are_hidden_in_half_of_the_rows() -> None:
     owner = torch.tensor([0, 1, 1, 2, 3, 4])
     x = torch.zeros(4000, 6)
-    seen = hidden(x, owner, torch.Generator().manual_seed(0)).isnan()
+    seen = hidden(x, owner, int(owner.max()) + 1, torch.Generator().manual_seed(0)).isnan()
     assert_array_equal(seen[:, 1], seen[:, 2])
     share = float((~seen.any(1)).float().mean())
     assert 0.5 < share < 0.7
-    assert abs(float(hidden(x, owner, torch.Generator().manual_seed(0), 0.3).isnan().float().mean()) - 0.3) < 0.02
+    assert (
+        abs(
+            float(hidden(x, owner, int(owner.max()) + 1, torch.Generator().manual_seed(0), 0.3).isnan().float().mean())
+            - 0.3
+        )
+        < 0.02
+    )
 
 
 # ---- learning ------------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Table(Likelihood):
         self.nats, self.variance = [float(cost) for cost in nats], variance
         if not len(self.levels) == len(self.owner) == len(self.nats) or not all(c > 0 for c in self.nats):
             raise SettingError("levels, owner and nats of a table need one entry an element, nats above 0")
+        self.n_columns = max(self.owner, default=-1) + 1
         self.numbers = [e for e, count in enumerate(self.levels) if not count]
         groups: dict[int, list[int]] = {}
         for element, count in enumerate(self.levels):

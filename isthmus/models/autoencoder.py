@@ -64,7 +64,8 @@ class Autoencoder(Neural):
     Attributes
     ----------
     network_ : the fitted torch module, with ``encoder`` and ``decoder``
-    history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items"
+    history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items",
+        "steps", how they were taken
     classes_, class_priors_ : where labels were given, the classes (C,), sorted, and a prior of the codes of each
     prior_ : Gaussian mixture fitted to the codes after training, chosen by BIC, so that ``sample`` is honest
 
@@ -163,7 +164,7 @@ class Autoencoder(Neural):
         kind, level = self._corruption()
         likelihood = self.network_.likelihood
         if isinstance(likelihood, Table) and kind is not None:
-            return hidden(x, likelihood.columns, moment.generator, level)
+            return hidden(x, likelihood.columns, likelihood.n_columns, moment.generator, level)
         return _corrupted(super()._seen(x, moment), kind, level, moment.generator)
 
     def _outputs(self, x: Tensor) -> Tensor:

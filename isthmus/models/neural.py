@@ -222,7 +222,9 @@ class Neural(Telling):
     def _seen(self, x: Tensor, moment: Moment) -> Tensor:
         """What the encoder is shown of a batch: of a table, not all, so that it learns to do without."""
         likelihood = self.network_.likelihood
-        return hidden(x, likelihood.columns, moment.generator) if isinstance(likelihood, Table) else x
+        if not isinstance(likelihood, Table):
+            return x
+        return hidden(x, likelihood.columns, likelihood.n_columns, moment.generator)
 
     def _learn_to_fill(self, likelihood: Table, stored: Tensor, seed: int) -> None:
         """How far numbers lie from what was said of them where they were hidden, on held-out rows; and the Gaussian
@@ -231,7 +233,8 @@ class Neural(Telling):
         watched = stored[rows] if len(rows) else stored[:SOME]
         x = self.format_.scale(watched)
         x = x.repeat(-(-ASKED // len(x)), 1)  # few rows are asked about several times, about other cells
-        seen = hidden(x, likelihood.columns.cpu(), torch.Generator().manual_seed(seed), HIDDEN)
+        drawn = torch.Generator().manual_seed(seed)
+        seen = hidden(x, likelihood.columns.cpu(), likelihood.n_columns, drawn, HIDDEN)
         params = self._in_blocks(lambda part: self._decode(self._encode(part)), seen)
         asked = seen.isnan() & ~x.isnan()
         told = likelihood.cpu().mean(params)

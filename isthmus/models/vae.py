@@ -66,7 +66,8 @@ class VAE(Neural):
     Attributes
     ----------
     network_ : the fitted torch module, with ``encoder`` and ``decoder``
-    history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items"
+    history_ : dict of lists "epoch", "loss", "held_out", "seconds" and scalars "best_epoch", "ended", "items",
+        "steps", how they were taken
     classes_, class_priors_ : where labels were given, the classes (C,), sorted, and a prior of the codes of each
     prior_ : the standard normal
 

@@ -89,8 +89,9 @@ class Nested(nn.Module):
         """
         if self.training:
             with torch.no_grad():
-                counts = torch.bincount(kept, minlength=self.latent_dim + 1)
-                means = torch.bincount(kept, squared_errors, self.latent_dim + 1) / counts.clamp_min(1)
-                self.errors.lerp_(means.to(self.errors), torch.where(self.errors > 0, FOLLOW, 1.0) * (counts > 0))
+                at = kept[:, None] == torch.arange(self.latent_dim + 1, device=kept.device)  # bincount waits for a GPU
+                counts = at.sum(0)
+                means = (at * squared_errors[:, None].to(self.errors)).sum(0) / counts.clamp_min(1)
+                self.errors.lerp_(means, torch.where(self.errors > 0, FOLLOW, 1.0) * (counts > 0))
         weights = 1 / self.errors.clamp_min(1e-12)[kept]
         return losses * weights / weights.mean()

@@ -105,13 +105,13 @@ class _Block(nn.Module):
         return h + self.two(self.act(self.one(self.act(h))))
 
 
-def hidden(x: Tensor, owner: Tensor, generator: torch.Generator, share: float | None = None) -> Tensor:
+def hidden(x: Tensor, owner: Tensor, columns: int, generator: torch.Generator, share: float | None = None) -> Tensor:
     """Rows (B, E) with whole columns hidden, as NaN: what a network learns to fill.
 
     Half of the rows are left as they are; of each of the others, a share drawn from 0 to 0.6 is hidden. A ``share``
-    that is given is that of every row. ``owner`` (E,) int64 says which column an element belongs to.
+    that is given is that of every row. ``owner`` (E,) int64 says which of the ``columns`` an element
+    belongs to.
     """
-    columns = int(owner.max()) + 1 if owner.device.type == "cpu" else len(owner)
     drawn = torch.rand(len(x), columns + 2, generator=generator, device=x.device)
     if share is None:
         shares = MOST_HIDDEN * drawn[:, :1] * (drawn[:, 1:2] > WHOLE)

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from isthmus.errors import SettingError
 
-__all__ = ["autocast", "bf16_pays", "device_of", "reproducible", "steady_products", "threads_for"]
+__all__ = ["autocast", "bf16_pays", "device_of", "generators_of", "reproducible", "steady_products", "threads_for"]
 
+CPU = torch.device("cpu")
 # Below this many multiply-adds a step the casts cost more than bf16 saves (measured: dev/LOG.md).
 BF16_FROM = 50e6
 EACH = 5e6  # multiply-adds of a step for each thread: with less, threads mostly wait for each other (dev/LOG.md)
@@ -74,15 +75,30 @@ def threads_for(device: torch.device, multiply_adds: float) -> Iterator[None]:
         torch.set_num_threads(allowed)
 
 
-@contextlib.contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Draw module initialisations from ``seed``; the global generator comes back as it was.
+def generators_of(device: torch.device) -> list[torch.Generator]:
+    """The global generators from which PyTorch's own modules draw on a device."""
+    if device.type != "cuda":
+        return [torch.default_generator]
+    torch.cuda.init()
+    at = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[at]]
 
-    PyTorch's layers draw their first weights from the global generator and take no other.
+
+@contextlib.contextmanager
+def reproducible(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Draw module initialisations from ``seed``; the global generators come back as they were.
+
+    PyTorch's layers draw their first weights, and dropout, from the global generators and take no other.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    generators = generators_of(device)
+    before = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
 class steady_products(TorchFunctionMode):  # noqa: N801  # used as a context

@@ -5,6 +5,7 @@ back the history, and leaves the best weights in the module.
 
 Rules that the loop keeps:
 - Nothing waits for the device inside an epoch: losses add up there and are read a few times a second for the bar.
+- A step reads nothing that changes but tensors, so that many can be recorded (see ``isthmus.training.steps``).
 - Everything random comes from the seed and the number of the epoch, so a resumed run equals an unbroken one.
 - What is kept is the best seen on held-out data, whatever ends the run: its end, a budget, an early stop, Ctrl-C.
 """
@@ -24,13 +25,14 @@ from torch import Tensor, nn
 from isthmus.errors import TrainingError
 from isthmus.training import checkpoint
 from isthmus.training.bar import Bar
-from isthmus.training.device import autocast, reproducible
+from isthmus.training.device import autocast, generators_of, reproducible
 from isthmus.training.feed import Feed, seed_of
 from isthmus.training.optimiser import AdamW
+from isthmus.training.steps import State, launches_for
 
 __all__ = ["History", "Moment", "Objective", "train"]
 
-# "epoch", "loss", "held_out", "seconds" are lists of equal length; "best_epoch" and "ended" are scalars
+# "epoch", "loss", "held_out", "seconds" are lists of equal length; "best_epoch", "ended" and "steps" are scalars
 History = dict[str, Any]
 
 
@@ -93,8 +95,8 @@ def train(
 
     Returns
     -------
-    History: what was measured after each round of epochs, and why the run ended
-    ("finished", "early", "budget" or "interrupted").
+    History: what was measured after each round of epochs, why the run ended ("finished", "early", "budget" or
+    "interrupted"), and how the steps were taken.
 
     Raises
     ------
@@ -117,33 +119,41 @@ def train(
     every = max(1, epochs // 50)  # epochs between two looks at held-out data: about fifty in a run
     looked = begun
     steps = epochs * max(1, feed.n_items // min(batch_size, feed.n_items))
-    progress = torch.zeros((), device=device)
     total = torch.zeros(len(objectives), device=device)
     generator = torch.Generator(device)
     counted, next_look = 0, time.monotonic() + 0.25
 
+    def take_step(batch: Tensor, progress: Tensor, factor: float | Tensor) -> None:
+        for index, (objective, optimiser) in enumerate(zip(objectives, optimisers, strict=True)):
+            with autocast(device, bf16):
+                loss = objective.loss(batch, Moment(progress, generator))
+            optimiser.forget_gradients()
+            loss.backward(inputs=optimiser.parameters)
+            optimiser.step(factor)
+            total[index] += loss.detach()
+
+    changing = [tensor for tensor in module.state_dict().values() if not tensor.is_floating_point()]
+    changing += [tensor for optimiser in optimisers for tensor in optimiser.tensors()]
+    state = State(weights, total, changing, [generator, *generators_of(device)])
+    taken = launches_for(feed, batch_size, take_step, state, module, device, averaged is not None)
+
     drawn = contextlib.ExitStack()
-    drawn.enter_context(reproducible(seed))  # dropout in a module of the user's own takes no generator
+    drawn.enter_context(reproducible(seed, device))  # dropout in a module of the user's own takes no generator
     try:
         while epoch < epochs and not (budget is not None and time.monotonic() - begun >= budget):
             generator.manual_seed(seed_of(seed, epoch) ^ 0x5EED)
-            torch.default_generator.manual_seed(seed_of(seed, epoch))
+            for one in generators_of(device):
+                one.manual_seed(seed_of(seed, epoch))
             module.train()
-            for batch in feed.batches(epoch, batch_size):
+            for count in taken.launches(epoch):
                 done = step / steps if budget is None else (time.monotonic() - begun) / budget
                 if done >= 1 and budget is not None:
                     break
-                progress.fill_(min(done, 1.0))
-                factor = _rate(min(done, 1.0), warm_up)
-                for index, (objective, optimiser) in enumerate(zip(objectives, optimisers, strict=True)):
-                    with autocast(device, bf16):
-                        loss = objective.loss(batch, Moment(progress, generator))
-                    optimiser.forget_gradients()
-                    loss.backward(inputs=optimiser.parameters)
-                    optimiser.step(factor)
-                    total[index] += loss.detach()
-                step += 1
-                counted += 1
+                each = 1 / steps if budget is None else 0.0
+                shares = [min(done + each * index, 1.0) for index in range(count)]
+                taken.take(shares, [_rate(share, warm_up) for share in shares])
+                step += count
+                counted += count
                 if averaged is not None:  # follows closely at first, so that the start is forgotten
                     torch._foreach_lerp_(averaged, weights, 1 - min(average or 0.0, (1 + step) / (10 + step)))
                 now = time.monotonic()
@@ -182,6 +192,9 @@ def train(
     except KeyboardInterrupt:
         history["ended"] = "interrupted"
     finally:
+        history["steps"] = taken.told
+        for optimiser in optimisers:
+            optimiser.forget_gradients()
         drawn.close()
         if bar is not None:
             bar.close()

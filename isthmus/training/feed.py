@@ -20,6 +20,7 @@ __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "see
 
 SHARE = MEMORY_SHARE  # of the device's memory that items may take and still be resident
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
+PIECE = 2**16  # items that are scaled at a time
 WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
 HASHED = 2**24  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
 
@@ -37,15 +38,30 @@ class Feed(Protocol):
 
 
 def feed_for(
-    stored: Tensor | Rows, rows: Tensor | AllBut, scale: Callable[[Tensor], Tensor], device: torch.device, seed: int
+    stored: Tensor | Rows,
+    rows: Tensor | AllBut,
+    scale: Callable[[Tensor], Tensor],
+    device: torch.device,
+    seed: int,
+    once: bool = False,
 ) -> ResidentFeed | StreamedFeed:
     """Resident where the items take at most half of the device's memory, else streamed; rows in a file always are.
 
-    A rule on the whole memory and not on what is free now: two runs with one seed must choose alike.
+    A rule on the whole memory and not on what is free now: two runs with one seed must choose alike. ``once``: items
+    rest as they are when scaled, where these fit.
     """
+    if once and isinstance(stored, Tensor) and len(stored):
+        wide = scale(stored[:1]).nbytes * len(stored)
+        if wide <= SHARE * min(memory_of(device), memory_limit()):
+            scaled = torch.cat([scale(some) for some in stored.split(PIECE)])
+            return ResidentFeed(scaled, rows, _as_it_is, device, seed)
     if isinstance(stored, Rows) or stored.numel() * stored.element_size() > SHARE * memory_of(device):
         return StreamedFeed(stored, rows, scale, device, seed)
     return ResidentFeed(stored, rows, scale, device, seed)
+
+
+def _as_it_is(scaled: Tensor) -> Tensor:
+    return scaled
 
 
 class ResidentFeed:
@@ -69,12 +85,20 @@ class ResidentFeed:
         self.seed = seed
         self.n_items = len(rows)
 
-    def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
+    def order(self, epoch: int) -> Tensor:
+        """The rows in the order in which an epoch takes them, (n_items,) int64 on the CPU."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, epoch))
-        order = self.rows[torch.randperm(self.n_items, generator=generator)].to(self.stored.device)
+        return self.rows[torch.randperm(self.n_items, generator=generator)]
+
+    def items(self, rows: Tensor) -> Tensor:
+        """Of rows (B,) int64 on the device, a scaled batch."""
+        return self.scale(self.stored.index_select(0, rows))
+
+    def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
+        order = self.order(epoch).to(self.stored.device)
         size = min(size, self.n_items)
         for start in range(0, self.n_items - size + 1, size):
-            yield self.scale(self.stored.index_select(0, order[start : start + size]))
+            yield self.items(order[start : start + size])
 
 
 class StreamedFeed:

@@ -41,8 +41,8 @@ class AdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """One step at ``factor`` times the peak rate."""
+    def step(self, factor: float | Tensor) -> None:
+        """One step at ``factor`` times the peak rate; a tensor () on the device where steps are recorded."""
         for decay in dict.fromkeys(self.decays):
             group = [
                 (parameter, parameter.grad, *moments, count)
@@ -56,6 +56,10 @@ class AdamW:
                 adamw(parameters, gradients, firsts, seconds, [], counts, foreach=False, fused=True, amsgrad=False,
                       beta1=self.betas[0], beta2=self.betas[1], lr=self.rate * factor, weight_decay=decay, eps=1e-8,
                       maximize=False)  # fmt: skip
+
+    def tensors(self) -> list[Tensor]:
+        """All that a step changes beside the parameters."""
+        return [*self.counts, *(moment for both in self.moments for moment in both)]
 
     def state(self, index: int) -> dict[str, Tensor]:
         """What a checkpoint keeps of one parameter; the names are those of ``torch.optim``."""

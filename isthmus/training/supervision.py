@@ -76,7 +76,7 @@ class Supervision:
         self.rows = torch.from_numpy(np.flatnonzero(learned))
         few = 2 * len(self.rows) < len(stored)
         self._pool = stored[self.rows].to(device) if few else stored  # else the items that are there anyway
-        self._places = torch.arange(len(self.rows)) if few else self.rows
+        self._places = torch.arange(len(self.rows), device=device) if few else self.rows
         self._values = [torch.from_numpy(v[self.rows.numpy()]).to(device) for v in values]
         judged = self.watched if len(self.watched) else self.rows[:: -(-len(self.rows) // PIECE)].numpy()
         self._seen = stored[torch.from_numpy(judged)]
@@ -89,8 +89,8 @@ class Supervision:
     def loss(self, x: Tensor, moment: Moment) -> Tensor:
         """() of a scaled batch of any items, and of as many with labels, drawn anew."""
         drawn = torch.randint(len(self.rows), (len(x),), generator=moment.generator, device=moment.generator.device)
-        places = self._places[drawn.cpu()]
-        labelled = self.format.scale(self._pool[places.to(self._pool.device)].to(self.device))
+        places = self._places[drawn.to(self._places.device)]
+        labelled = self.format.scale(self._pool[places].to(self.device))
         views = self._moved(labelled, moment)
         before: tuple[Tensor, ...] = ()
         if any(self._open):

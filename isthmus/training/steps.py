@@ -1,0 +1,245 @@
+"""How steps are taken: one by one, or many by one launch of a recording.
+
+A small network on a GPU computes a step in some ten microseconds, and its hundred or so launches from Python take a
+hundred times that. So the steps of a resident feed are recorded once as a CUDA graph: gather, scale, losses, gradients
+and optimisers of many steps. The host copies in which items they are of and at which rates, and launches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.training.feed import Feed, ResidentFeed
+
+__all__ = ["Captured", "Eager", "Recording", "State", "Steps", "launches_for"]
+
+MOST = 64  # steps a launch: enough that launching is nothing, few enough that recording them is quick
+AHEAD = 2  # launches that the host may be ahead of the device, so that clocks and Ctrl-C mean something
+# How far a recording may end from the steps themselves, of the losses of a launch and of the squared way of the weights
+LOSSES_APART, WEIGHTS_APART = 0.01, 0.05
+
+# a scaled batch, the share of the training that is done and the share of the peak rate, () each
+Step = Callable[[Tensor, Tensor, "float | Tensor"], None]
+
+
+class Steps(Protocol):
+    """What the engine asks: how many steps come next, and to take them."""
+
+    told: str  # for the history
+
+    def launches(self, epoch: int) -> Iterator[int]:
+        """Of one epoch: how many steps each launch takes."""
+
+    def take(self, shares: Sequence[float], factors: Sequence[float]) -> None:
+        """The steps just announced: for each the share of the training done, and the share of the peak rate."""
+
+
+class State:
+    """All that steps change: to go back to, and to compare.
+
+    Parameters
+    ----------
+    weights : floating point, what is learned
+    total : sum of the losses of the steps
+    others : all other tensors
+    generators : that the steps draw from
+    """
+
+    def __init__(
+        self, weights: Sequence[Tensor], total: Tensor, others: Sequence[Tensor], generators: Sequence[torch.Generator]
+    ) -> None:
+        self.weights, self.tensors, self.generators = list(weights), [*weights, total, *others], list(generators)
+
+    def copy(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The tensors, the weights first, and the states of the generators."""
+        return [t.detach().clone() for t in self.tensors], [generator.get_state() for generator in self.generators]
+
+    @torch.no_grad()
+    def restore(self, kept: tuple[list[Tensor], list[Tensor]]) -> None:
+        """In place: recordings know the tensors by their addresses."""
+        for tensor, value in zip(self.tensors, kept[0], strict=True):
+            tensor.copy_(value)
+        for generator, state in zip(self.generators, kept[1], strict=True):
+            generator.set_state(state)
+
+    @torch.no_grad()
+    def agrees(self, before: list[Tensor], after: list[Tensor]) -> bool:
+        """Whether all is now, but for rounding, where it had come to from ``before`` with ``after``."""
+
+        def squares(one: list[Tensor], other: list[Tensor]) -> float:
+            return sum(float((a - b).double().square().sum()) for a, b in zip(one, other, strict=True))
+
+        count = len(self.weights)
+        apart, way = squares(self.weights, after[:count]), squares(after[:count], before[:count])
+        loss, steps = self.tensors[count], after[count] - before[count]
+        near = bool(((loss - after[count]).abs() <= LOSSES_APART * steps.abs() + 1e-12).all())
+        return near and apart <= WEIGHTS_APART * way  # not where one is NaN
+
+
+class Eager:
+    """One step a launch, straight from a feed."""
+
+    def __init__(self, feed: Feed, size: int, step: Step, device: torch.device, why: str = "") -> None:
+        self.feed, self.size, self.step = feed, size, step
+        self.told = f"one by one ({why})" if why else "one by one"
+        self.progress = torch.zeros((), device=device)
+
+    def launches(self, epoch: int) -> Iterator[int]:
+        for batch in self.feed.batches(epoch, self.size):
+            self.batch = batch
+            yield 1
+
+    def take(self, shares: Sequence[float], factors: Sequence[float]) -> None:
+        for share, factor in zip(shares, factors, strict=True):
+            self.progress.fill_(share)
+            self.step(self.batch, self.progress, factor)
+
+
+class Recording:
+    """A CUDA graph of all that a function launches; ``replay`` launches it again, on the same memory.
+
+    The function must have run before on another stream than the default one, and is not carried out here. Raises
+    RuntimeError where it waits for the device, or does anything else that cannot be recorded.
+    """
+
+    def __init__(self, function: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            defaults = torch.cuda.default_generators  # every graph knows them
+            if generator.device.type == "cuda" and all(generator is not default for default in defaults):
+                self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            function()
+        self.replay = self.graph.replay
+
+    @staticmethod
+    def rehearse(function: Callable[[], None]) -> None:
+        """Carry a function out on a stream of its own, as recording asks for."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            function()
+        torch.cuda.current_stream().wait_stream(side)
+
+    @staticmethod
+    def staged(values: Tensor) -> Tensor:
+        """In memory from which a copy to the device needs no waiting."""
+        return values.pin_memory()
+
+    @staticmethod
+    def mark() -> Callable[[], None]:
+        """Call what this gives to wait until the device has come to here."""
+        event = torch.cuda.Event()
+        event.record()
+        return event.synchronize
+
+
+class Captured:
+    """Many steps a launch, recorded when they are first taken.
+
+    The first launch of each length is taken step by step too, and the recording is used only where it comes to the same
+    weights; where it does not, or where a step cannot be recorded, all steps are taken one by one, and ``told`` says
+    why.
+
+    Parameters
+    ----------
+    feed : of items that rest on the device
+    size : items a step
+    step : changes nothing but ``state``, and reads nothing that changes but its arguments
+    state : what the steps change
+    device : a GPU
+    """
+
+    def __init__(self, feed: ResidentFeed, size: int, step: Step, state: State, device: torch.device) -> None:
+        self.feed, self.step, self.state = feed, step, state
+        self.size = min(size, feed.n_items)
+        in_epoch = feed.n_items // self.size
+        self.length = in_epoch // -(-in_epoch // MOST)  # as alike as can be; what remains are launches of one
+        self.rows = torch.zeros(self.length * self.size, dtype=torch.int64, device=device)
+        self.moments = torch.zeros(2, self.length, device=device)  # shares, factors
+        self.recordings: dict[int, Recording] = {}
+        self.marks: deque[Callable[[], None]] = deque()
+        self.eager = False
+        self.told = f"recorded, {self.length} a launch"
+
+    def launches(self, epoch: int) -> Iterator[int]:
+        order = Recording.staged(self.feed.order(epoch)).to(self.rows.device, non_blocking=True)
+        in_epoch = len(order) // self.size
+        start = 0
+        while start < in_epoch:
+            count = self.length if in_epoch - start >= self.length else 1
+            self.rows[: count * self.size].copy_(order[start * self.size : (start + count) * self.size])
+            yield count
+            start += count
+
+    def take(self, shares: Sequence[float], factors: Sequence[float]) -> None:
+        count = len(shares)
+        moments = Recording.staged(torch.tensor([list(shares), list(factors)]))
+        self.moments[:, :count].copy_(moments, non_blocking=True)
+        if self.eager:
+            self._steps(count)
+        elif count in self.recordings:
+            self.recordings[count].replay()
+        else:
+            self._record(count)
+        self.marks.append(Recording.mark())
+        if len(self.marks) > AHEAD:
+            self.marks.popleft()()
+
+    def _steps(self, count: int) -> None:
+        for index in range(count):
+            rows = self.rows[index * self.size : (index + 1) * self.size]
+            self.step(self.feed.items(rows), self.moments[0, index], self.moments[1, index])
+
+    def _record(self, count: int) -> None:
+        """Take these steps one by one; then record them, and see whether the recording does the same."""
+        before = self.state.copy()
+        Recording.rehearse(lambda: self._steps(count))
+        after = self.state.copy()
+        self.state.restore(before)
+        try:
+            recording = Recording(lambda: self._steps(count), self.state.generators)
+            recording.replay()
+            if self.state.agrees(before[0], after[0]):
+                self.recordings[count] = recording
+                return
+            told = "the recording came to other weights"
+        except RuntimeError as error:
+            first: BaseException = error  # closing the broken recording fails too
+            while first.__context__ is not None:
+                first = first.__context__
+            told = f"could not be recorded: {str(first).partition(chr(10))[0]}"
+        self.state.restore(after)
+        self.recordings.clear()
+        self.eager, self.told = True, f"one by one ({told})"
+
+
+def launches_for(
+    feed: Feed, size: int, step: Step, state: State, module: nn.Module, device: torch.device, averaged: bool
+) -> Steps:
+    """Recorded on a GPU where that is safe, else one by one; ``averaged``: something is done between two steps."""
+    if device.type != "cuda":
+        return Eager(feed, size, step, device)
+    why = "weights are averaged" if averaged else _unsafe(module)
+    if why is None and isinstance(feed, ResidentFeed):
+        return Captured(feed, size, step, state, device)
+    return Eager(feed, size, step, device, why or "items are streamed")
+
+
+def _unsafe(module: nn.Module) -> str | None:
+    """Why the steps of a module must be taken one by one; None where they may be recorded.
+
+    A recording repeats what went to the device. A module of somebody's own may do more at each call, count or choose
+    for example, which would be repeated as it was when recorded; PyTorch's and ours do not.
+    """
+    for part in module.modules():
+        if not type(part).__module__.startswith(("torch.nn.modules.", "isthmus.")):
+            return f"{type(part).__name__} is a module of its owner"
+        if part._forward_hooks or part._forward_pre_hooks:
+            return f"{type(part).__name__} has hooks"
+    return None
