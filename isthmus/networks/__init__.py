@@ -18,7 +18,7 @@ from isthmus.networks.conv import ConvDecoder, ConvEncoder
 from isthmus.networks.mlp import MLPDecoder, MLPEncoder
 from isthmus.networks.table import TableDecoder, TableEncoder
 
-__all__ = ["decoder_of", "encoder_of", "multiply_adds", "network_for"]
+__all__ = ["decoder_of", "encoder_of", "multiply_adds", "network_for", "products"]
 
 Plan = dict[str, Any]
 SIZES = {"small": 0.5, "base": 1.0, "large": 2.0}  # factor on every width
@@ -124,15 +124,21 @@ def decoder_of(plan: Plan, spec: Spec, inputs: int, outputs: tuple[int, ...]) ->
 
 
 def multiply_adds(module: nn.Module, *shape: int) -> int:
-    """Multiply-adds of one item of a shape through the dense layers and convolutions of a module, anybody's.
+    """Multiply-adds of one item of a shape through the dense layers and convolutions of a module, anybody's."""
+    return sum(products(module, *shape))
+
+
+def products(module: nn.Module, *shape: int) -> list[int]:
+    """The same for each of these layers, in the order in which they are used.
 
     Counted while it runs on zeros; draws, where the module makes some, are those of the global generator.
     """
-    total = 0
+    found: list[int] = []
 
     def count(layer: Any, given: tuple[Tensor, ...], made: Tensor) -> None:
-        nonlocal total  # every number made, or of a transposed one given, meets as many weights as one row has
-        total += (given[0] if getattr(layer, "transposed", False) else made).numel() * layer.weight[0].numel()
+        # every number made, or of a transposed one given, meets as many weights as one row has
+        numbers = given[0] if getattr(layer, "transposed", False) else made
+        found.append(numbers.numel() * layer.weight[0].numel())
 
     hooks = [part.register_forward_hook(count) for part in module.modules() if isinstance(part, PRODUCTS)]
     training = module.training
@@ -143,7 +149,7 @@ def multiply_adds(module: nn.Module, *shape: int) -> int:
         module.train(training)
         for hook in hooks:
             hook.remove()
-    return total
+    return found
 
 
 def _round_to(value: float, multiple: int) -> int:

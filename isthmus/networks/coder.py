@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from isthmus.errors import SettingError
 from isthmus.formats.base import Spec
 from isthmus.likelihoods import Likelihood
-from isthmus.networks import decoder_of, encoder_of, multiply_adds
+from isthmus.networks import decoder_of, encoder_of, products
 from isthmus.networks.heads import Heads
 from isthmus.networks.nested import Nested, WithLine
 
@@ -102,9 +102,9 @@ class Coder(nn.Module):
             z = torch.cat([z, z.new_zeros(len(z), short)], dim=1)
         return self.decoder(z) if kept is None else self.decoder(z, kept)
 
-    def multiply_adds(self, shape: tuple[int, ...]) -> int:
-        """Of one item there and back."""
-        return multiply_adds(self.encoder, *shape) + multiply_adds(self.decoder, self.latent_dim)
+    def products(self, shape: tuple[int, ...]) -> list[int]:
+        """Multiply-adds of each layer for one item there and back."""
+        return products(self.encoder, *shape) + products(self.decoder, self.latent_dim)
 
     def draw_kept(self, count: int, progress: Tensor, generator: torch.Generator) -> Tensor | None:
         """How many coordinates each of ``count`` items is trained with, (B,) int64; None where nothing is ordered.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ __all__ = ["autocast", "bf16_pays", "device_of", "generators_of", "reproducible"
 CPU = torch.device("cpu")
 # Below this many multiply-adds a step the casts cost more than bf16 saves (measured: dev/LOG.md).
 BF16_FROM = 50e6
-EACH = 5e6  # multiply-adds of a step for each thread: with less, threads mostly wait for each other (dev/LOG.md)
+EACH = 20e6  # multiply-adds of a layer for each thread: with less, threads mostly wait for each other (dev/LOG.md)
 NARROW = 16  # columns of a product below which MKL treats rows by their place (seen below 12; 16 floats are a register)
 MATMULS = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 
@@ -64,11 +65,16 @@ def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextMana
 
 
 @contextlib.contextmanager
-def threads_for(device: torch.device, multiply_adds: float) -> Iterator[None]:
-    """As many of PyTorch's threads as one training step on the CPU has work for; afterwards as many as before."""
+def threads_for(device: torch.device, works: Sequence[float]) -> Iterator[None]:
+    """As many of PyTorch's threads as one training step on the CPU has work for; afterwards as many as before.
+
+    ``works``: multiply-adds of each layer in a step. Threads meet several times a layer; where other programs take the
+    processor from one of them, the others wait for its turn, so a small gain is not worth having.
+    """
     allowed = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(min(max(round(multiply_adds / EACH), 1), allowed))
+        mean = sum(works) / max(len(works), 1)
+        torch.set_num_threads(min(max(math.ceil(mean / EACH), 1), allowed))
     try:
         yield
     finally:

@@ -131,9 +131,9 @@ def fit_network(
 
     module.to(device)
     with reproducible(seed):
-        work = module.multiply_adds(format.spec.shape) * chosen
+        works = [chosen * work for work in module.products(format.spec.shape)]
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    with threads_for(device, work):
+    with threads_for(device, works):
         history = train(
             module,
             [Objective(objective, parameters, peak)],
@@ -143,7 +143,7 @@ def fit_network(
             batch_size=chosen,
             seed=seed,
             device=device,
-            bf16=bf16_pays(device, work),
+            bf16=bf16_pays(device, sum(works)),
             budget=seconds,
             weight_decay=weight_decay,
             bar=Bar(title, verbose),
