@@ -20,6 +20,7 @@ from torch import Tensor
 
 from isthmus import metrics
 from isthmus.errors import DataError, FormatError, SettingError
+from isthmus.formats.arrays import listing
 from isthmus.formats.base import Format
 from isthmus.formats.room import fits_in_memory, room_for_items
 from isthmus.formats.rows import AllBut, Rows
@@ -43,6 +44,8 @@ NOTHING = 0.01  # share of the mean's error that a model must take away to have 
 TESTED_AT_MOST = 10_000  # items that are held apart for the final figures: their standard error is below 1 %
 MANY = 2**20  # items from which no list of all is made
 SPREAD = 100_000  # items of a set larger than memory that are measured: a standard error of 0.3 %
+FAR, OTHERS = 5.0, 0.25  # deviations beyond which 1 in 25 learned from lies at most (Chebyshev), and a share beyond any
+FLAT, ENOUGH = 0.01, 20  # share of the learned variance below which items hardly vary, and items that can say so
 COPIES, LEAST = 8, 1000  # of the float view that are made at a time; items that are measured in any case
 SHOWN = 30  # columns of a table that are printed
 COLUMNS = {  # name in the report: heading, format
@@ -250,10 +253,14 @@ def _report(models: list[Embedding], X: Any, y: Any, train: Any, *, alone: bool)
 
     of_models = [row for row in rows if "active" in row]
     verdicts, advice = [], []
-    for model, name, error, row, seen in zip(models, names, errors, of_models, part.seen, strict=True):
+    for model, name, items, error, row, seen in zip(models, names, stored, errors, of_models, part.seen, strict=True):
         pca = None if isinstance(model, PCA) else pca_errors[model.latent_dim_]
-        verdicts.append(_verdict(name, error, pca, nothing, zero))
-        advice += _advice(name, model, row, seen)
+        far, unlike = _unlike(name, model, items)
+        worse = error.mean() > (1 - NOTHING) * nothing.mean() or (pca is not None and error.mean() > pca.mean())
+        said = _verdict(name, error, pca, nothing, zero)
+        others = f"{name} was given items unlike those that it learned from: this says nothing of its training."
+        verdicts.append(others if unlike and (far or worse) and nothing.mean() > zero else said)
+        advice += [unlike] * bool(unlike) + _advice(name, model, row, seen, judged=not unlike)
     columns = _columns(first, stored[0]) if alone else []
     return Report(rows, "\n".join(verdicts), advice, form.unit, form.spec.size, part.protocol, columns)
 
@@ -492,6 +499,30 @@ def _cross_fitted(learned: Callable[[Tensor], Baseline], learn_from: Tensor | No
     return torch.cat([means for means, _ in pieces])[back], np.concatenate([nats for _, nats in pieces])[back.numpy()]
 
 
+def _unlike(name: str, model: Embedding, stored: Tensor) -> tuple[bool, str]:
+    """Whether items lie far from what the model learned from; a line on that, or on items that hardly vary."""
+    form = model.format_.lines()
+    x = form.scale(stored).float()
+    views = x, x - x.nanmean((0, *range(2, x.ndim)), keepdim=True)
+    found, names = [form.squares(view) for view in views], ["the items as a whole"]
+    if found[0] is not None and found[1] is not None:
+        (parts, names), (about, _) = found
+    elif isinstance(model, PCA) and form.spec.kind != "image" and model._spectrum.total > 0:  # pixels have a range
+        parts, about = (view.square().flatten(1).sum(1, keepdim=True) / model._spectrum.total for view in views)
+    else:
+        return False, ""
+    far = (parts > FAR**2).sum(0) >= max(min(len(x), 3), OTHERS * len(x))
+    mend = "Are they in another unit, or scaled otherwise? Bring them to what was learned from, or fit again with them"
+    if far.any():
+        typical = torch.where(far, parts.nanmedian(0).values.sqrt(), 0.0)
+        worst = typical.argsort(descending=True)[: int(far.sum())].tolist()
+        where = listing((f"{names[part]} by {float(typical[part]):.3g} deviations" for part in worst), 3)
+        return True, f"{name}: these items lie far from what was learned from: {where}. {mend}"
+    share = float(about.nanmean())
+    flat = f"{name}: these items hardly vary: {math.sqrt(share):.2g} times as much as what was learned from. {mend}"
+    return False, flat if len(x) >= ENOUGH and share < FLAT else ""
+
+
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
@@ -519,13 +550,13 @@ def _verdict(name: str, error: np.ndarray, pca: np.ndarray | None, nothing: np.n
     return f"{name} is worse than PCA of the same size: its error is {times:.2f} times PCA's. Use PCA, or train longer."
 
 
-def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool) -> list[str]:
+def _advice(name: str, model: Embedding, row: dict[str, Any], seen: bool, judged: bool) -> list[str]:
     active, vae = row["active"], isinstance(model.prior_, StandardNormal)
     lines = [f"{name} has learned from items that it is measured on: its figures are too good"] if seen else []
-    if active == 0 and "explained" in row:
+    if judged and active == 0 and "explained" in row:
         mend = "Lower beta, give free_bits=0.1, or train longer" if vae else "Lower rate, or train longer"
         lines.append(f"{name}: all latents have collapsed, codes carry nothing. {mend}")
-    elif active < model.latent_dim_ and row.get("explained", 0) >= NOTHING and not isinstance(model, PCA):
+    elif judged and active < model.latent_dim_ and row.get("explained", 0) >= NOTHING and not isinstance(model, PCA):
         unused = f"{name}: {model.latent_dim_ - active} of {model.latent_dim_} latents are unused"
         lines.append(f"{unused}. latent_dim={active} would do as well" + "; or free_bits=0.1 wakes them" * vae)
     history, ended, epochs = model.history_, model.history_.get("ended"), model.history_.get("epoch") or [None]

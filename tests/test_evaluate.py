@@ -491,3 +491,50 @@ def test_items_of_another_shape(vae: VAE) -> None:
         evaluate(vae, HELD_OUT[:, :7])
     with pytest.raises(FormatError):
         evaluate(vae, HELD_OUT, train=LEARNED[:, :7])
+
+
+@pytest.mark.parametrize("times", [1000.0, 0.001])
+@pytest.mark.parametrize("kind", [PCA, Autoencoder])
+def test_items_of_another_scale_are_not_blamed_on_training(kind: Any, times: float) -> None:
+    X = LINEAR - 5
+    model = kind(3, **{} if kind is PCA else QUICK | {"epochs": 20}).fit(X[:600])
+    report = evaluate(model, X[600:] * times)
+    assert "items unlike those that it learned from" in report.verdict
+    assert "nothing" not in report.verdict.partition(":")[0]
+    assert "train longer" not in "\n".join(report.advice)
+    (line,) = [line for line in report.advice if "another unit" in line]
+    assert ("lie far" if times > 1 else "hardly vary") in line
+    again = evaluate(model, X[600:])
+    assert "unlike" not in again.verdict
+    assert not any("another unit" in line for line in again.advice)
+
+
+def test_the_columns_that_lie_far_are_named() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(CIRCLE, columns=list("abcde")).assign(word=np.where(CIRCLE[:, 0] > 0, "up", "down"))
+    model = PCA(3).fit(frame[:600])
+    report = evaluate(model, frame[600:].assign(c=frame.c * 1000))
+    assert "unlike" in report.verdict
+    assert 'from: column "c" by' in report.advice[0]
+    assert (
+        "unlike" not in evaluate(model, frame[600:].assign(c=frame.c + 1)).verdict
+    )  # one deviation or so is no matter
+    few = frame[600:].copy()
+    few.iloc[:20, 2] = 1e6
+    assert "unlike" not in evaluate(model, few).verdict  # outliers are not a unit
+
+
+def test_series_of_another_scale() -> None:
+    X = np.sin(np.linspace(0, 6, 20) + random.uniform(0, 6, (300, 1)))[..., None] * [1.0, 10.0]
+    model = Autoencoder(2, format="series", **QUICK).fit(X[:200])
+    far = evaluate(model, X[200:] * [1.0, 100.0])
+    assert "channel 1 by" in far.advice[0]
+    assert "channel 0" not in far.advice[0]
+
+
+def test_a_heavy_tail_is_no_other_scale() -> None:
+    X = np.exp(3 * random.normal(size=(400, 4)))
+    for seed in range(3):
+        rows = np.random.default_rng(seed).permutation(400)
+        report = evaluate(PCA(2, format=VectorFormat("standard")).fit(X[rows[:300]]), X[rows[300:]])
+        assert "unlike" not in report.verdict

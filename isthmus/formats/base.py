@@ -153,6 +153,11 @@ class Format(ABC):
         """How far a table's columns are from what came back, each in its own unit; empty for what has no columns."""
         return []
 
+    def squares(self, linear: Tensor) -> tuple[Tensor, list[str]] | None:
+        """Mean squares (n, P) of the parts of an item in the linear view, each one 1 at most on average over what was
+        learned from, and how messages call them; None where the scaling does not say so. NaN: not there."""
+        return None
+
     def linear_mean(self, likelihood: Likelihood, params: Tensor) -> Tensor:
         """Means of items given the decoder's output (B, P, D...), in the view of ``linear``: of a choice, chances."""
         return likelihood.mean(params)

@@ -101,6 +101,11 @@ class SeriesFormat(Format):
         require_fit(self)
         return self.scaling_.unscale(self.require(scaled), axes=1)
 
+    def squares(self, linear: Tensor) -> tuple[Tensor, list[str]] | None:
+        if self.scale_ != "standard":
+            return None
+        return linear.square().mean(2), [f"channel {part}" for part in range(self.spec.shape[0])]
+
     def likelihood(self) -> Likelihood:
         """Bernoulli for unscaled zeros and ones, otherwise a Gaussian of unit variance: squared error."""
         require_fit(self)

@@ -311,6 +311,15 @@ class TableFormat(Format):
             found.append({"column": code.name, "kind": code.kind, "error": error, "guess": guess, "unit": unit})
         return found
 
+    def squares(self, linear: Tensor) -> tuple[Tensor, list[str]]:
+        names, owner = [column.name for code in self.codes_ for column in code.elements], self._lines.owner.tolist()
+        firsts: dict[str, list[int]] = {}
+        for place, kept in enumerate(owner):
+            firsts.setdefault(names[self._lines.kept[kept]], []).append(place)
+        columns = [linear[:, places] for places in firsts.values()]
+        sums = [column.square().nansum(1) / (~column.isnan()).any(1) for column in columns]  # 0 / 0 is not there
+        return torch.stack(sums, 1), [f'column "{name}"' for name in firsts]
+
     def linear_mean(self, likelihood: Any, params: Tensor) -> Tensor:
         return likelihood.mean(params) if self.view == "linear" else self._lines.means(likelihood, params)
 

@@ -125,6 +125,11 @@ class VectorFormat(Format):
         require_fit(self)
         return self.scaling_.unscale(self.require(scaled))
 
+    def squares(self, linear: Tensor) -> tuple[Tensor, list[str]] | None:
+        if self.scale_ != "standard":
+            return None
+        return linear.square(), [f"column {self.origin_.name(part)}" for part in range(self.spec.size)]
+
     def likelihood(self) -> Likelihood:
         """Bernoulli for unscaled zeros and ones, otherwise a Gaussian of unit variance: squared error."""
         require_fit(self)
