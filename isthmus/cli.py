@@ -48,12 +48,14 @@ from isthmus.console import (
     model_of,
     number_or_auto,
     require_apart,
+    require_file,
     require_place,
     say,
     seed_option,
     stream_out,
     table_ending,
     there,
+    two_numbers,
     writes,
 )
 from isthmus.errors import DataError, IsthmusError, IsthmusWarning, SettingError
@@ -100,6 +102,10 @@ def cli() -> None:
 @click.option("--ordered", is_flag=True, help="Learn codes whose first k numbers are a good code for every k.")
 @click.option("--format", type=click.Choice(FORMATS), help="What the items are.  [default: found from the data]")
 @click.option("--resize", metavar="HxW", help="Height and width to bring picture files to, such as 32x32.")
+@click.option("--range", "ends", callback=two_numbers, metavar="BLACK,WHITE",
+              help="The values of black and white in an array of images, such as 0,15.")  # fmt: skip
+@click.option("--channels", type=click.Choice(["first", "last"]),
+              help="Where an array of images has its channels.  [default: found]")  # fmt: skip
 @click.option("--size", type=click.Choice(["small", "base", "large"]), help="Of the network.  [default: base]")
 @click.option("--likelihood", metavar="WORD", help="What a good reconstruction is.  [default: the format's own]")
 @click.option("--budget", metavar="TIME", help="Train for so long, such as 90s or 5m, in place of a number of epochs.")
@@ -112,9 +118,9 @@ def cli() -> None:
 @click.option("--supervised", is_flag=True, help="Learn from --labels too, which some items may lack.")
 @seed_option
 @as_json
-def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, word: str, resize: str | None, seed: int,
-        labels: str | None, supervised: bool, settings: dict[str, Any], kinds: dict[str, str], as_json: bool,
-        **given: Any) -> None:  # fmt: skip
+def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, word: str, resize: str | None,
+        ends: tuple[float, float] | None, channels: Any, seed: int, labels: str | None, supervised: bool,
+        settings: dict[str, Any], kinds: dict[str, str], as_json: bool, **given: Any) -> None:  # fmt: skip
     """Learn from DATA, measure on a tenth of it that was held out, and save the model.
 
     Ctrl-C during training keeps the best so far, measures it, and saves it.
@@ -127,11 +133,12 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
       isthmus fit year/*.parquet -o year.isthmus --model pca --latent auto
       isthmus fit digits.npy -o clean.isthmus --set corruption=gaussian
       isthmus fit digits.npy -o told.isthmus --labels known.csv --supervised
+      isthmus fit scans.npy -o scans.isthmus --range 0,4095
     """
     require_place(output)
     require_apart(output, items, labels)
     from isthmus.evaluate import apart, evaluate, remember_apart
-    from isthmus.formats import format_of
+    from isthmus.formats import ImageFormat, format_of
     from isthmus.models import MODELS
 
     chosen = settings_for(MODELS[word], {"random_state": seed} | given | settings)
@@ -139,7 +146,12 @@ def fit(items: Any, read: Callable[..., Any], skip_corrupt: bool, output: str, w
     y = supervision_of(labels, X, word) if supervised else labels_of(labels, items, X, skip_corrupt)
     if kinds:
         chosen["format"] = table_format(kinds, chosen.get("format"))
-    if isinstance(X, list) and chosen.get("format", "image") == "image":
+    pictures = isinstance(X, list)
+    if ends is not None or channels is not None:
+        if pictures or is_source(X) or chosen.get("format", "image") != "image":
+            raise click.UsageError("--range and --channels are for arrays of images.")
+        chosen["format"] = ImageFormat(channels, ends)
+    if pictures and chosen.get("format", "image") == "image":
         chosen["format"] = picture_format(resize, skip_corrupt)
     elif resize is not None:
         raise click.UsageError("--resize is for picture files; arrays keep their size.")
@@ -247,6 +259,7 @@ def encode(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool,
         return None, stream_out(output, coded(fitted, X, keep.split(",") if keep else []), overwrite)
     if keep:
         raise click.UsageError("--keep is for tables, written as .parquet, .csv or another table.")
+    require_file(output, "the codes of arrays and pictures")
     codes = fitted.encode(X)
     return codes, {"columns": [f"z{j}" for j in range(codes.shape[1])]}
 
@@ -463,9 +476,25 @@ TOLD: set[str] = set()  # warnings that were shown
 IN_PYTHON = (  # how messages call a setting, and how this command calls it
     (re.compile(r"\bkey='([^']*)'"), r"--key \1"),
     (re.compile(r"\boverwrite=True\b"), "--overwrite"),
+    (re.compile(r"\bskip_corrupt=True \(--skip-corrupt\)"), "--skip-corrupt"),
+    (re.compile(r"\bImageFormat\(range=\(([^\s()]+), ([^\s()]+)\)\)"), r"--range \1,\2"),
+    (re.compile(r"\brange=\(([^\s()]+), ([^\s()]+)\)"), r"--range \1,\2"),
+    (re.compile(r'\bImageFormat\(channels="(\w+)"\)'), r"--channels \1"),
+    (re.compile(r"\bsize=\(height, width\)"), "--resize HxW"),
+    (re.compile(r"""\b(format|encoding|delimiter)=(?:"([^"]+)"|('[^']+'))"""), r"--\1 \2\3"),
+    (re.compile(r'\bkinds=\{"(.*?)": "(\w+)"\}'), r"--kind \1=\2"),
+    (re.compile(r"\bkinds=(?!\S)"), "--kind"),
+    (re.compile(r"\blatent_dim=(?=\w)"), "--latent "),
+    (re.compile(r"\b(corruption|sparsity|contraction)=(?=[\s,])"), r"--set \1="),
+    (re.compile(r"\bordered=True\b"), "--ordered"),
     (re.compile(r"\b(names|port|columns)=(?=\S)"), r"--\1 "),
     (re.compile(r"\b(names|port|columns)="), r"--\1"),
 )
+
+
+def as_typed(text: str) -> str:
+    """A message of the library in the words of the command line."""
+    return functools.reduce(lambda text, pair: pair[0].sub(pair[1], text), IN_PYTHON, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -480,7 +509,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             error.show()
             code = error.exit_code
         except IsthmusError as error:
-            say(functools.reduce(lambda text, pair: pair[0].sub(pair[1], text), IN_PYTHON, str(error)))
+            say(as_typed(str(error)))
             code = 2 if isinstance(error, SettingError) else 1
         except OSError as error:  # our own files have errors of ours; this is standard output
             say(f"cannot write to standard output: {error.strerror or error}")
@@ -498,4 +527,4 @@ def show_warning(message: Warning | str, category: type[Warning], *where: Any, *
         say(warnings.formatwarning(message, category, *where[:2]).rstrip())
     elif (told := re.sub(r"\(\d+ cells\)", "", str(message))) not in TOLD:
         TOLD.add(told)
-        say(f"note: {message}")
+        say(f"note: {as_typed(str(message))}")

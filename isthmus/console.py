@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from isthmus.errors import DataError, FileError
+from isthmus.errors import DataError, FileError, FormatError
 
 __all__ = [
     "answer",
@@ -38,12 +38,14 @@ __all__ = [
     "model_of",
     "number_or_auto",
     "require_apart",
+    "require_file",
     "require_place",
     "say",
     "seed_option",
     "stream_out",
     "table_ending",
     "there",
+    "two_numbers",
     "writes",
 ]
 
@@ -57,6 +59,19 @@ def number_or_auto(context: click.Context, parameter: click.Parameter, value: st
     if value is not None and value != "auto" and not re.fullmatch(r"[0-9]+", value):
         raise click.BadParameter(f"{value!r} is neither a whole number nor auto.")
     return value if value in (None, "auto") else int(value)
+
+
+def two_numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    """LOW,HIGH as two numbers."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not two numbers such as 0,255.") from error
+    if not (math.isfinite(high - low) and low < high):
+        raise click.BadParameter(f"{value!r}: the first should be below the second.")
+    return low, high
 
 
 def assignments(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
@@ -130,9 +145,50 @@ def data(command: Command) -> Command:
         def read(path: Any, what: str = "DATA") -> Any:
             return items_of(path, key, what, delimiter, encoding)
 
-        return command(items=items[0] if len(items) == 1 else items, read=read, **given)
+        one = items[0] if len(items) == 1 else items
+        try:
+            return command(items=one, read=read, **given)
+        except FormatError as error:
+            model = given.get("model")
+            told = other_kind(model, one, read(one)) if isinstance(model, str) and one != "-" else None
+            if told is None:
+                raise
+            raise FormatError(told) from error
 
     return wrapped
+
+
+def other_kind(model: str, path: Any, items: Any) -> str | None:
+    """What to say where items are of another kind than the model learned; None where they are not."""
+    from isthmus import store
+    from isthmus.formats import format_from_json
+
+    form = format_from_json(store.read(model).format)
+    kind, shape, names = form.spec.kind, form.spec.shape, getattr(form, "columns", ())
+    if is_source(items):
+        found, given = "table", f"a table of {counted(items.column_names, 'column')}"
+    elif isinstance(items, list):
+        found, given = "image", "pictures"
+    elif getattr(items, "ndim", 0) > 2:
+        found, given = "array", f"an array of shape {items.shape}"
+    else:
+        return None
+    known = getattr(getattr(form, "origin_", None), "columns", None)
+    if kind == found or (found == "array" and kind in ("image", "series")) or (found == "table" and known):
+        return None
+    learned = {"table": f"a table of {counted(names, 'column')}", "vector": f"rows of {shape[0]} numbers",
+               "image": f"images of {' x '.join(map(str, shape[1:]))} pixels",
+               "series": f"series of {shape[-1]} steps"}[kind]  # fmt: skip
+    what = path if isinstance(path, str) else f"{path[0]} ..."
+    return f"{what} holds {given}, and {model} learned from {learned}: give items as it learned them, or another model"
+
+
+def counted(names: Sequence[str], word: str) -> str:
+    """ "3 columns ("a", "b" and "c")"."""
+    from isthmus.formats.arrays import listing
+
+    shown = listing([f'"{name}"' for name in names], 3)
+    return f"{len(names)} {word}{'' if len(names) == 1 else 's'} ({shown})"
 
 
 def writes(command: Command) -> Command:
@@ -142,8 +198,8 @@ def writes(command: Command) -> Command:
     """
 
     @click.option("-o", "--output", default="-", show_default=True, metavar="PATH",
-                  help="An .npy, .npz, .csv, .tsv, .parquet, .feather or .jsonl file, a folder (a name that ends in /) "
-                  "for pictures or the parts of a table, or - (.npy, or CSV of a table).")  # fmt: skip
+                  help="An .npy, .npz, .csv, .tsv, .parquet, .feather or .jsonl file; a folder (a name that ends in / "
+                  "or has no ending) for pictures or the parts of a table; - (.npy, or CSV of a table).")  # fmt: skip
     @click.option(
         "--overwrite",
         is_flag=True,
@@ -157,6 +213,9 @@ def writes(command: Command) -> Command:
 
         if output == "-" and as_json:
             raise click.UsageError("--json prints on standard output, where the result goes: name a file with -o.")
+        place = Path(output)
+        if output != "-" and not output.endswith("/") and (place.is_dir() or not (place.suffix or place.exists())):
+            output += "/"  # a name without ending is a folder's
         read = [given.get(name) for name in ("model", "items", "codes")]
         require_apart(output, *read)
         for path in [path for some in read for path in (some if isinstance(some, tuple) else (some,))]:
@@ -171,6 +230,8 @@ def writes(command: Command) -> Command:
             shape, dtype = write_tables(output, result, overwrite), "table"
             told.pop("columns", None)
         else:
+            if getattr(result, "ndim", 3) < 3:
+                require_file(output, "rows of numbers")
             write(output, result, columns=told.pop("columns", None), overwrite=overwrite)
             shape, dtype = list(getattr(result, "shape", [len(result)])), str(getattr(result, "dtype", "pictures"))
         if as_json:
@@ -365,6 +426,14 @@ def require_apart(output: str, *inputs: Any) -> None:
     for path in [path for some in inputs for path in (some if isinstance(some, tuple) else (some,))]:
         if path is not None and Path(output).exists() and Path(path).exists() and os.path.samefile(output, path):
             raise click.UsageError(f"-o {output} is what is read, and would be lost. Name another file.")
+
+
+def require_file(output: str, what: str) -> None:
+    """A usage error where the name is that of a folder."""
+    if output.endswith("/"):
+        name = output.rstrip("/") or "items"
+        raise click.UsageError(f"-o {output} is the name of a folder, and {what} are written to one file: name it, such"
+                               f" as -o {name}.npy")  # fmt: skip
 
 
 def require_place(path: str) -> None:

@@ -350,7 +350,7 @@ def test_a_full_standard_output(here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--latent", "0"], 2, "latent_dim=0: expected a whole number from 1"),
+        (["--latent", "0"], 2, "--latent 0: expected a whole number from 1"),
         (["--latent", "-1"], 2, "'-1' is neither a whole number nor auto"),
         (["--latent", "many"], 2, "'many' is neither a whole number nor auto"),
         (["--model", "gan"], 2, "'gan' is not one of"),
@@ -458,7 +458,7 @@ def test_what_is_no_model(run: Run, here: Path, command: str) -> None:
 
 def test_notes_are_lines_for_people(run: Run, here: Path) -> None:
     done = run("fit", here / "table.csv", "-o", "m.isthmus", "--latent", "4", "--set", "epochs=1")
-    assert "isthmus: note: latent_dim=4 is not below the 4 elements" in done.err
+    assert "isthmus: note: --latent 4 is not below the 4 elements" in done.err
     assert "IsthmusWarning" not in done.err
 
 

@@ -444,7 +444,7 @@ def _python_name(encoding: str) -> str:
 
 
 def _not_text(file: File, encoding: str) -> DataError:
-    line, mend = 1, 'give encoding="latin-1", or what it was written in (on the command line --encoding latin-1)'
+    line, mend = 1, 'give encoding="latin-1", or what it was written in'
     decoder = codecs.getincrementaldecoder(encoding)()
     with file.open() as stream:
         for piece in iter(lambda: stream.readline(BLOCK), b""):
