@@ -203,7 +203,8 @@ def writes(command: Command) -> Command:
     @click.option(
         "--overwrite",
         is_flag=True,
-        help="Write into a folder that already holds something; the parts of a table there are replaced at the end.",
+        help="Write into a folder that already holds something: the parts of a table, or the numbered pictures, that "
+        "are there are replaced once the new ones are whole.",
     )
     @as_json
     @functools.wraps(command)
@@ -552,7 +553,7 @@ def _held(output: str, overwrite: bool) -> bool:
         return False
     if not folder.is_dir():
         raise FileError(f"{output} is a file: name another folder")
-    names = sorted(os.listdir(folder))
+    names = sorted(name for name in os.listdir(folder) if name not in (".DS_Store", "Thumbs.db", "desktop.ini"))
     if names and not overwrite:
         raise FileError(f"{output} holds something already: name a new folder, or empty it, or give --overwrite")
     if others := [name for name in names if not re.fullmatch(r"part-[0-9]{5,}\.parquet", name)]:

@@ -564,8 +564,8 @@ def test_a_folder_in_use_is_not_written_into(tmp_path: Path, monkeypatch: pytest
     save_images(tmp_path, pixels(2, 3, 3))
     with pytest.raises(FileError, match=r"not empty \(00000\.png is there\); .*overwrite=True"):
         save_images(tmp_path, pixels(2, 3, 3))
-    save_images(tmp_path, pixels(1, 4, 4), overwrite=True)
-    assert [read_image(path).shape for path in image_files(tmp_path)] == [(4, 4), (3, 3)]
+    save_images(tmp_path, pixels(2, 4, 4), overwrite=True)
+    assert [read_image(path).shape for path in image_files(tmp_path)] == [(4, 4), (4, 4)]
     with pytest.raises(FileError, match="is a file; give a folder"):
         save_images(tmp_path / "00000.png", pixels(1, 3, 3))
 

@@ -160,8 +160,69 @@ def test_every_way_to_say_a_setting_in_python_is_translated() -> None:
         "(size=(height, width) chooses another size)": "(--resize HxW chooses another size)",
         "range=(0.0, 1.5) for images": "--range 0.0,1.5 for images",
         "learn them with ordered=True": "learn them with --ordered",
-        "Give corruption=, sparsity= or contraction= to": "Give --set corruption=, --set sparsity= or --set contraction= to",
+        "Give corruption=, sparsity= or fewer latents": "Give --set corruption=, --set sparsity= or fewer latents",
         "latent_dim=9 is above": "--latent 9 is above",
     }
     for python, typed in told.items():
         assert cli.as_typed(python) == typed
+
+
+def test_a_smaller_sample_takes_the_place_of_a_larger_one(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isthmus.formats import picture_folders
+
+    def held() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in Path("made").iterdir()}
+
+    sample = ("sample", here / "pictures.isthmus", "-o", "made/", "--overwrite")
+    assert run(*sample, "-n", "9").code == 0
+    for name in ("mine.png", "00003.txt", "0.png"):
+        (Path("made") / name).write_bytes(b"mine")
+    before, whole = held(), picture_folders._write_png
+
+    def broken(path: Path, *rest: Any) -> None:
+        if path.name == "00002.png":
+            raise isthmus.errors.FileError("no room")
+        whole(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_folders, "_write_png", broken)
+        assert run(*sample, "-n", "3", "--seed", "1").code == 1
+        assert held() == before, "all is as it was"
+    assert run(*sample, "-n", "3", "--seed", "1").code == 0
+    after = held()
+    assert sorted(after) == ["0.png", "00000.png", "00001.png", "00002.png", "00003.txt", "mine.png"]
+    assert all(after[name] != before[name] for name in ("00000.png", "00001.png", "00002.png"))
+
+
+@pytest.mark.parametrize("name", ["part-0.parquet", "data.parquet", "part-00000.csv", "notes.txt", ".hidden"])
+def test_a_folder_with_other_names_is_not_replaced(run: Run, here: Path, name: str) -> None:
+    encode = ("encode", here / "table.isthmus", here / "table.csv", "-o", "codes/", "--overwrite")
+    assert run(*encode).code == 0
+    (Path("codes") / name).write_bytes(b"mine")
+    done = run(*encode)
+    assert (done.code, f"codes/ holds {name}, which is no part of a table that was written there" in done.err) == (
+        1,
+        True,
+    )
+    assert (Path("codes") / name).read_bytes() == b"mine"
+
+
+def test_what_a_system_leaves_in_folders_is_no_matter(run: Run, here: Path) -> None:
+    Path("codes").mkdir()
+    (Path("codes") / ".DS_Store").touch()
+    for options in ([], ["--overwrite"]):
+        assert run("encode", here / "table.isthmus", here / "table.csv", "-o", "codes/", *options).code == 0
+
+
+@pytest.mark.parametrize("ending", [".npy", ".csv", ".parquet"])
+def test_one_file_is_replaced_once_the_new_one_is_whole(run: Run, here: Path, ending: str) -> None:
+    model, data, out = here / "table.isthmus", here / "table.csv", Path(f"z{ending}")
+    out.write_bytes(b"old")
+    Path("bad.csv").write_text("price,size,new,colour\n1,2,1,red\ninf,2,1,red\n")
+    assert run("encode", model, "bad.csv", "-o", out).code == 1
+    assert out.read_bytes() == b"old"
+    assert run("encode", model, data, "-o", out).code == 0
+    assert out.read_bytes() != b"old"
+    assert sorted(path.name for path in Path().iterdir()) == ["bad.csv", out.name]

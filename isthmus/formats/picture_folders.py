@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ __all__ = ["ENDINGS", "folder_labels", "ignored", "image_files", "list_folder", 
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
 
+OWN = re.compile(r"[0-9]{5,}\.png")  # names that are given to pictures which have none
 _DIGITS = re.compile("([0-9]+)")
 _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin"})
 
@@ -154,13 +156,17 @@ def save_images(
 ) -> list[Path]:
     """Write pictures as PNG files, each under a temporary name first, so that no file is ever half there.
 
+    Where the folder holds something, all of them are written before the first takes its place.
+
     Parameters
     ----------
     items : (n, h, w), (n, h, w, c) or (n, c, h, w) array with c of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA);
         bool, integers of 0..255 (grey also 0..65535, written with 16 bits), or floats in [0, 1]; or Pillow images.
         Where both ends fit, torch tensors are read channels first, arrays channels last
     names : one file name for each; an ending of a picture is replaced by .png. Default 00000.png, 00001.png, ...
-    overwrite : whether to write into a folder that already holds something
+    overwrite : whether to write into a folder that already holds something. Once all pictures are whole they take the
+        place of those of the same names; with the default names also of all others that are named so (00000.png, ...),
+        so that pictures of two calls never lie mixed. Other files stay
 
     Returns
     -------
@@ -170,9 +176,7 @@ def save_images(
     from PIL import Image
 
     pictures = _png_ready(items)
-    if names is None:
-        names = [f"{i:05d}" for i in range(len(pictures))]
-    files = _plain_names(names, len(pictures))
+    files = _plain_names([f"{i:05d}" for i in range(len(pictures))] if names is None else names, len(pictures))
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,14 +187,29 @@ def save_images(
         raise FileError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
     if held and not overwrite:
         raise FileError(f"the folder {folder} is not empty ({held[0]} is there); give another or overwrite=True")
-    written = []
-    for name, picture in zip(files, pictures, strict=True):
-        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-        written.append(_write_png(folder / name, image))
+    images = [picture if isinstance(picture, Image.Image) else Image.fromarray(picture) for picture in pictures]
+    written = [folder / name for name in files]
+    if not held:
+        for path, image in zip(written, images, strict=True):
+            _write_png(path, image, path)
+        return written
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
+            for path, image in zip(written, images, strict=True):
+                _write_png(Path(fresh) / path.name, image, path)
+            for path in written:
+                os.replace(Path(fresh) / path.name, path)
+        for name in set(held) - set(files) if names is None else ():
+            if OWN.fullmatch(name):
+                (folder / name).unlink()
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"the folder {folder} cannot be written: {error.strerror or error}") from error
     return written
 
 
-def _write_png(path: Path, image: Image) -> Path:
+def _write_png(path: Path, image: Image, called: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as stream:
@@ -199,10 +218,9 @@ def _write_png(path: Path, image: Image) -> Path:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise FileError(f"{called} cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)  # gone already where all went well
-    return path
 
 
 def _plain_names(names: Sequence[str], n: int) -> list[str]:
