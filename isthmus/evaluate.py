@@ -503,10 +503,10 @@ def _unlike(name: str, model: Embedding, stored: Tensor) -> tuple[bool, str]:
     """Whether items lie far from what the model learned from; a line on that, or on items that hardly vary."""
     form = model.format_.lines()
     x = form.scale(stored).float()
-    views = x, x - x.nanmean((0, *range(2, x.ndim)), keepdim=True)
-    found, names = [form.squares(view) for view in views], ["the items as a whole"]
-    if found[0] is not None and found[1] is not None:
-        (parts, names), (about, _) = found
+    views, names = (x, x - x.nanmean((0, *range(2, x.ndim)), keepdim=True)), ["the items as a whole"]
+    of_items, of_spread = map(form.squares, views)
+    if of_items is not None and of_spread is not None:
+        (parts, names), (about, _) = of_items, of_spread
     elif isinstance(model, PCA) and form.spec.kind != "image" and model._spectrum.total > 0:  # pixels have a range
         parts, about = (view.square().flatten(1).sum(1, keepdim=True) / model._spectrum.total for view in views)
     else:
