@@ -142,6 +142,39 @@ def test_guessing_costs_about_one_a_column_whatever_its_kind(mixed: Any) -> None
         assert (0.1 if code.kind == "text" else 0.6) < cost < 1.3, (code.name, cost)
 
 
+def test_what_was_hidden_teaches_no_deviation() -> None:
+    made, (params, x) = likelihood("learned"), params_and_items()
+    seen = x.clone()
+    seen[:, 0] = seen[0, 1] = seen[1, 2] = torch.nan
+    with torch.no_grad():
+        made.log_variance.fill_(-2.0)
+    (slope,) = torch.autograd.grad(made.training_loss(params, x, seen).sum(), made.log_variance)
+    assert slope[0] == 0
+    assert slope[1] != 0
+    shown, unit = made.loss(params, x).detach(), made._costs(params, x, math.log(2 * math.pi)).detach()
+    assert_allclose(made.training_loss(params, x, x).detach(), shown, rtol=1e-6)
+    apart = 0.5 * (x[:, 0] - params[:, 0, 0]).square() + 0.5 * math.log(2 * math.pi)  # of deviation one
+    apart_1 = 0.5 * (x[1, 2] - params[1, 0, 1]).square() + 0.5 * math.log(2 * math.pi)
+    wanted = shown - unit[:, 0] + apart
+    wanted[1] += apart_1 - unit[1, 2]
+    assert_allclose(made.training_loss(params, x, seen).detach(), wanted, rtol=1e-4)
+    with torch.no_grad():
+        made.log_variance.zero_()
+    assert likelihood().training_loss(params, x, seen).equal(likelihood().loss(params, x))
+
+
+def test_a_vae_of_a_table_learns_how_finely_it_tells_whole_rows() -> None:
+    """Rows that were shown with holes must not hold the deviations up: a blurred likelihood asks for no fine code."""
+    r = np.random.default_rng(0)
+    hidden_two, mixing = r.standard_normal((600, 2)), r.standard_normal((2, 6))
+    frame = pd.DataFrame(hidden_two @ mixing + 0.1 * r.standard_normal((600, 6)), columns=list("abcdef"))
+    model = VAE(2, format="table", network="linear", rate=0.02, epochs=60, batch_size=32, device="cpu").fit(frame)
+    deviations = model.likelihood_.variances().sqrt().detach().numpy()
+    assert deviations.mean() < 0.3  # 0.38 where hidden cells teach them
+    assert model.score(frame) > -3  # and -3.8
+    assert deviations.mean() < 0.8 * model.likelihood_.doubt.sqrt().mean(), "a hidden cell is less sure than a told one"
+
+
 def test_draws_are_distributed_as_they_should_be() -> None:
     made = likelihood("learned")
     params, _ = params_and_items(1)

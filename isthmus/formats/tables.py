@@ -350,11 +350,12 @@ class TableFormat(Format):
     # ---- filling holes -----------------------------------------------------------------------------------------------
 
     def guess(self, likelihood: Any, params: Tensor) -> Guess:
-        """What the decoder's output says of every element, as means and variances of numbers and chances of levels."""
+        """What the decoder's output says of elements that are missing: means and variances of numbers, chances of
+        levels."""
         if self.view == "linear":
             return self._lines.guess(likelihood, params)
         means, _ = likelihood.parts(params)
-        variances = likelihood.variances().detach().cpu().double().numpy()
+        variances = likelihood.doubt.cpu().double().numpy()
         numbers = {e: (means[:, k].double().numpy(), float(variances[k])) for k, e in enumerate(likelihood.numbers)}
         return Guess(len(params), numbers, {e: c.double().numpy() for e, c in likelihood.chances(params).items()})
 

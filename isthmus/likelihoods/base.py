@@ -92,6 +92,10 @@ class Likelihood(nn.Module, ABC):
         """``nll`` summed over the axes of an item, (B,), nats, in float32 at least. What training minimises."""
         return self.nll(params, x).flatten(1).sum(1)
 
+    def training_loss(self, params: Tensor, x: Tensor, seen: Tensor) -> Tensor:
+        """``loss``, (B,), where the encoder was shown ``seen`` in place of x: the same, unless cells may be hidden."""
+        return self.loss(params, x)
+
     def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What a decoder gives for one item of a shape: (P, D...)."""
         return (self.n_params, *shape)

@@ -34,7 +34,9 @@ class Table(Likelihood):
     its shares costs (half a nat for a number, the entropy for a choice) and by the number of elements of its column: at
     the start every column costs about one, whatever its scale and kind. With ``variance="learned"`` the loss is the nll
     in nats, which a VAE's bound needs: the deviation of each number is learned, down to a twentieth of the column's, so
-    that a column which is easy to predict cannot outweigh the others.
+    that a column which is easy to predict cannot outweigh the others. It is learned from cells that the encoder was shown:
+    a hidden one lies as far from what is said of it as the other cells leave open, which says nothing of how finely a
+    code tells a row. Hidden numbers are learned with deviation one, as under "unit".
 
     Parameters
     ----------
@@ -131,11 +133,13 @@ class Table(Likelihood):
         """-log p of each element in nats, (B, E); 0 where x is NaN."""
         return self._costs(params, x, LOG_2PI)
 
-    def _costs(self, params: Tensor, x: Tensor, constant: float) -> Tensor:
+    def _costs(self, params: Tensor, x: Tensor, constant: float, hidden: Tensor | None = None) -> Tensor:
         means, choices = self.parts(self.require(params, x))
         out = torch.zeros(x.shape, device=x.device)
         if self.numbers:
             value, log_variance = x[:, self._numbers], self._log_variance()
+            if hidden is not None:
+                log_variance = torch.where(hidden[:, self._numbers], 0.0, log_variance)
             there = ~value.isnan()  # filled before anything is computed: a gradient through NaN would be NaN
             apart = (torch.where(there, value, means.detach()) - means) * torch.exp(-0.5 * log_variance)
             gaussian = 0.5 * (apart.square() + log_variance + constant)
@@ -153,11 +157,16 @@ class Table(Likelihood):
             return self.nll(params, x).sum(1)
         return (self._costs(params, x, 0.0) * self._weights).sum(1)
 
+    def training_loss(self, params: Tensor, x: Tensor, seen: Tensor) -> Tensor:
+        if self.variance == "learned":
+            return self._costs(params, x, LOG_2PI, seen.isnan()).sum(1)
+        return self.loss(params, x)
+
     def squared_error(self, params: Tensor, x: Tensor) -> Tensor:
         return (self._costs(params, x, 0.0) * self._weights).sum(1).clamp_min(1e-6)
 
     def variances(self) -> Tensor:
-        """Of the numbers about their means, (N,): learned, or measured where cells were hidden; 0 before that."""
+        """Of draws of the numbers about their means, (N,): learned, or ``doubt``; 0 before that."""
         return self._log_variance().exp() if self.variance == "learned" else self.doubt
 
     def _log_variance(self) -> Tensor:

@@ -150,9 +150,10 @@ class Autoencoder(Neural):
     def _loss(self, x: Tensor, moment: Moment) -> Tensor:
         network = self.network_
         x = network.likelihood.targets(x, moment.generator)
-        z = self._outputs(self._seen(x, moment))  # (B, K)
+        seen = self._seen(x, moment)
+        z = self._outputs(seen)  # (B, K)
         kept = network.draw_kept(len(x), moment.progress, moment.generator)
-        loss = network.error(network.decode(z, kept), x, kept)
+        loss = network.error(network.decode(z, kept), x, seen, kept)
         kind, weight = self._sparsity()
         if kind == "l1":
             loss = loss + weight * z.abs().sum(1)

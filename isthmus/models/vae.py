@@ -145,7 +145,8 @@ class VAE(Neural):
     def _loss(self, x: Tensor, moment: Moment) -> Tensor:
         network = self.network_
         x = network.likelihood.targets(x, moment.generator)
-        mean, log_variance = self._posterior(self._seen(x, moment))  # (B, K) each
+        seen = self._seen(x, moment)
+        mean, log_variance = self._posterior(seen)  # (B, K) each
         noise = torch.randn(mean.shape, generator=moment.generator, device=mean.device)
         kept = network.draw_kept(len(x), moment.progress, moment.generator)
         params = network.decode(mean + (0.5 * log_variance).exp() * noise, kept)
@@ -155,7 +156,7 @@ class VAE(Neural):
         if self.free_bits:
             kl = kl * (kl.mean(0) > self.free_bits)
         warmth = (moment.progress / self.kl_warm_up).clamp(max=1.0) if self.kl_warm_up else 1.0
-        return network.error(params, x, kept, rate=self.beta * warmth * kl.sum(1))
+        return network.error(params, x, seen, kept, rate=self.beta * warmth * kl.sum(1))
 
     def _unit(self, apart: float) -> float:
         return max(apart, self.format_.spec.size / 2)  # nats: where the variance is learned, half a nat an element
