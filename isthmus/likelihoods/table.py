@@ -34,9 +34,9 @@ class Table(Likelihood):
     its shares costs (half a nat for a number, the entropy for a choice) and by the number of elements of its column: at
     the start every column costs about one, whatever its scale and kind. With ``variance="learned"`` the loss is the nll
     in nats, which a VAE's bound needs: the deviation of each number is learned, down to a twentieth of the column's, so
-    that a column which is easy to predict cannot outweigh the others. It is learned from cells that the encoder was shown:
-    a hidden one lies as far from what is said of it as the other cells leave open, which says nothing of how finely a
-    code tells a row. Hidden numbers are learned with deviation one, as under "unit".
+    that a column which is easy to predict cannot outweigh the others. It is learned from cells that the encoder was
+    shown: a hidden one lies as far from what is said of it as the other cells leave open, which says nothing of how
+    finely a code tells a row. Hidden numbers are learned with deviation one, as under "unit".
 
     Parameters
     ----------

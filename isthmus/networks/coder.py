@@ -113,9 +113,7 @@ class Coder(nn.Module):
         """
         return self.decoder.draw(count, progress, generator) if isinstance(self.decoder, Nested) else None
 
-    def error(
-        self, params: Tensor, x: Tensor, seen: Tensor, kept: Tensor | None, rate: Tensor | float = 0.0
-    ) -> Tensor:
+    def error(self, params: Tensor, x: Tensor, seen: Tensor, kept: Tensor | None, rate: Tensor | float = 0.0) -> Tensor:
         """-log p(x | params) plus ``rate``, (B,), where the encoder was shown ``seen``; for ordered latents weighed by
         how hard each item's k is."""
         losses = self.likelihood.training_loss(params, x, seen) + rate
