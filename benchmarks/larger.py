@@ -48,9 +48,9 @@ threading.Thread(target=watch, daemon=True).start()
 from isthmus import cli
 from isthmus.formats import frames, table_files
 passes, read = [0], table_files.parquet_batches
-def counted(file, columns):
+def counted(file, columns, *coded):
     passes[0] += file.path.name == "part-0.parquet"
-    return read(file, columns)
+    return read(file, columns, *coded)
 frames.parquet_batches = counted
 begun = time.monotonic()
 try:

@@ -23,7 +23,7 @@ from isthmus.formats import infer, room, tables
 from isthmus.formats.frames import is_table, source_of
 from isthmus.formats.rows import AllBut, Rows, RowsWriter
 from isthmus.formats.tables import TableFormat
-from isthmus.models import embedding, pca
+from isthmus.models import embedding, projection
 from isthmus.training import feed, recipe
 from isthmus.training.feed import StreamedFeed
 
@@ -206,15 +206,15 @@ def test_ctrl_c_keeps_the_parts(
     fitted: tuple[Path, im.PCA], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = fitted
-    codes_of, calls = pca.PCA._codes_of, []
+    codes_of, calls = projection.Projection.of_columns, []
 
-    def stopping(self: Any, stored: torch.Tensor) -> torch.Tensor:
-        calls.append(len(stored))
+    def stopping(self: Any, x: np.ndarray) -> torch.Tensor:
+        calls.append(x.shape[1])
         if sum(calls) > 30_000:
             raise KeyboardInterrupt
-        return codes_of(self, stored)
+        return codes_of(self, x)
 
-    monkeypatch.setattr(pca.PCA, "_codes_of", stopping)
+    monkeypatch.setattr(projection.Projection, "of_columns", stopping)
     output = f"{tmp_path}/codes/"
     code, said = run(capsys, "encode", folder / "table.isthmus", folder / "table.parquet", "-o", output)
     assert code == 130
@@ -279,16 +279,103 @@ def test_pca_encodes_a_table_as_its_linear_view_says() -> None:
     assert torch.isfinite(model._projection(many)).all()
 
 
-def test_patterns_of_holes_by_counting_and_by_sorting(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [16, 2])
+def test_patterns_of_holes_by_counting_and_by_sorting(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "FEW", few)
+    holes = np.random.default_rng(0).random((9, 500)) < 0.2
+    holes[:, ::3] = False
+    holes[5] = holes[4]
+    order, counts, first = projection.patterns(holes)
+    np.testing.assert_array_equal(np.sort(order), np.flatnonzero(holes.any(0)))
+    np.testing.assert_array_equal(np.repeat(holes[:, first], counts, axis=1), holes[:, order])
+    assert len({line.tobytes() for line in holes[:, first].T}) == len(first) == len(counts)
+    none = projection.patterns(np.zeros((9, 5), bool))
+    assert [len(part) for part in none] == [0, 0, 0]
+
+
+def test_a_code_of_a_row_with_holes_is_the_posterior_mean_solved_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(4000)
+    model = im.PCA(5).fit(table)
+    stored = model._stored(table)
+    model._projection(model.format_._elements(stored))  # solves the patterns
+    solved = model._projection.solved
+    assert 8 < len(solved) < 500
+    expected = torch.cat([model._from_what_is_there(model.format_.scale(part))[0] for part in stored.split(256)])
+    holes = model.format_.scale(stored).isnan().any(1)
+    assert 0.3 < holes.float().mean() < 0.9
+    np.testing.assert_allclose(model.encode(table)[holes], expected[holes], atol=2e-5)
+    calls: list[int] = []
+    monkeypatch.setattr(projection.Projection, "_solve", lambda self, some: calls.append(len(some)))
+    codes = model.encode(table)  # from those that are kept
+    assert not calls
+    monkeypatch.undo()
+    monkeypatch.setattr(projection, "KEPT", 0)
+    model._projection.solved = {}
+    np.testing.assert_array_equal(model.encode(table), codes)
+    assert not model._projection.solved
+
+
+@pytest.mark.parametrize("width", [1, 3, 40, 150])
+@pytest.mark.parametrize("threads_", [1, 2])
+def test_a_code_of_a_wide_table_has_the_same_bits_wherever_its_row_stands(width: int, threads_: int) -> None:
+    random = np.random.default_rng(width)
+    numbers = random.standard_normal((1000, width)) @ random.standard_normal((width, width))
+    numbers[random.random(numbers.shape) < 0.3 / width] = np.nan
+    table = pa.table({f"x{j}": pa.array(numbers[:, j], from_pandas=True) for j in range(width)})
+    model = im.PCA(min(width, 20), format="table").fit(table)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads_)
+    try:
+        codes = model.encode(table)
+        order = random.permutation(1000)
+        np.testing.assert_array_equal(model.encode(table.take(order)), codes[order])
+        for row in range(0, 1000, 97):
+            np.testing.assert_array_equal(model.encode(table.slice(row, 1)), codes[row : row + 1])
+            np.testing.assert_array_equal(model.encode(table.slice(row, 300)), codes[row : row + 300])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("row_group", [700, 3000])
+def test_a_file_gives_the_codes_of_the_table_in_memory(row_group: int, tmp_path: Path) -> None:
+    """Texts come as dictionaries from the file, each row group has its own, and NaN is a hole as null is."""
+    table = table_of(3000)
+    x = table["x"].to_numpy().copy()
+    x[::7] = np.nan
+    rare = pa.array([f"number {row}" if row % 2 else None for row in range(1000)] * 3)  # more than a dictionary takes
+    table = table.set_column(0, "x", pa.array(x)).append_column("rare", rare)
+    path = tmp_path / "table.parquet"
+    parquet.write_table(table, path, row_group_size=row_group, dictionary_pagesize_limit=2000)
+    for model in (im.PCA(3), im.Autoencoder(3, size="small", epochs=1, verbose=False)):
+        model.fit(table)
+        np.testing.assert_array_equal(model.encode(str(path)), model.encode(table))
+    model = im.PCA(3).fit(table)
+    new = table.set_column(4, "level", pa.array(["level 1", "never seen", None] * 1000))
+    parquet.write_table(new, path, row_group_size=row_group)
+    with pytest.warns(UserWarning, match=r'never seen in learning are read as missing, in "level" \(1000 cells\)'):
+        codes = model.encode(str(path))
+    with pytest.warns(UserWarning, match=r"\(1000 cells\)"):
+        np.testing.assert_array_equal(codes, model.encode(new))
+
+
+def test_elements_column_by_column_have_the_bits_of_those_of_rows() -> None:
     random = np.random.default_rng(0)
-    x = np.where(random.random((500, 9)) < 0.2, np.nan, 1.0)
-    x[::3] = 1.0
-    for few, exact in ((14, 53), (2, 53), (2, 2)):
-        monkeypatch.setattr(pca, "FEW", few)
-        monkeypatch.setattr(pca, "EXACT", exact)
-        rows, patterns, of_row = pca._patterns(x)
-        np.testing.assert_array_equal(rows, np.flatnonzero(np.isnan(x).any(1)))
-        np.testing.assert_array_equal(patterns[of_row], np.isnan(x[rows]))
+    n = 5000
+    table = table_of(n).append_column("large", pa.array(random.integers(2**63, 2**64 - 1, n, np.uint64)))
+    table = table.append_column(
+        "small", pa.array(random.integers(-100, 100, n).astype(np.int8), mask=np.arange(n) == 5)
+    )
+    table = table.append_column("short", pa.array(random.standard_normal(n).astype(np.float32), mask=np.arange(n) < 9))
+    table = table.append_column("words", pa.array([f"{'ab' * (j % 7)} {j % 900}" for j in range(n)]))
+    table = table.append_column("day", pa.array(random.integers(-9000, 9000, n).astype(np.int32), pa.date32()))
+    table = table.append_column(
+        "took", pa.array(random.integers(0, 10**6, n), pa.duration("ms"), mask=np.arange(n) < 3)
+    )
+    form = TableFormat(kinds={"words": "text"}).fit(table)
+    made = torch.cat(list(form.through(table, lambda x: torch.from_numpy(x.T.copy()))))
+    expected = form.scale(form.to_tensor(table))
+    assert expected.isnan().any()
+    assert torch.equal(made.view(torch.int32), expected.view(torch.int32))
 
 
 def test_a_fit_on_rows_in_a_file_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,9 +449,9 @@ def test_how_often_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     passes: list[list[str]] = []
     read = table_files.parquet_batches
 
-    def counted(file: Any, columns: list[str]) -> Any:
+    def counted(file: Any, columns: list[str], *coded: list[str]) -> Any:
         passes.append(list(columns))
-        return read(file, columns)
+        return read(file, columns, *coded)
 
     monkeypatch.setattr(frames, "parquet_batches", counted)
     parquet.write_table(table_of(1000), tmp_path / "mixed.parquet")

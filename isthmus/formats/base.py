@@ -115,6 +115,10 @@ class Format(ABC):
         """``fit(items).to_tensor(items)``; a format that can looks at the items once for both."""
         return self.fit(items).to_tensor(items)
 
+    def opened(self, items: Any) -> Any:
+        """The items as ``pieces`` takes them too; of tables a source, which may know how many rows it has."""
+        return items
+
     def pieces(self, items: Any) -> Iterator[Tensor]:
         """The stored view in pieces that fit in memory, in the order of the items: one piece, unless items are read."""
         yield self.to_tensor(items)

@@ -192,11 +192,47 @@ def floats(array: Any) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def clipped(values: np.ndarray, store: str, type: str) -> np.ndarray:
-    """Whole numbers in a stored dtype, held to what it and the Arrow type hold beside the mark of a missing value."""
+def values_of(array: Any) -> np.ndarray:
+    """The fixed-width values of an Arrow array (n,) as they lie in its memory, not copied; where it is null, anything.
+
+    Moments and durations come as the whole numbers that they are.
+    """
+    from pyarrow import types
+
+    width = array.type.bit_width // 8
+    kind = "f" if types.is_floating(array.type) else "u" if types.is_unsigned_integer(array.type) else "i"
+    letter = f"{kind}{width}"
+    memory = array.buffers()[1]
+    if memory is None:  # no rows
+        return np.zeros(len(array), letter)
+    return np.frombuffer(memory, letter, len(array), array.offset * width)
+
+
+def nulls_of(array: Any) -> np.ndarray | None:
+    """Which cells of an Arrow array are null, (n,) bool; None where none is."""
+    return array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+
+
+def _bounds(store: str, type: str) -> tuple[int, int]:
+    """The least and the largest whole number that a stored dtype and the Arrow type hold beside the mark."""
     bounds = np.iinfo(np.dtype(store))
     own = np.iinfo(type if type in ("int8", "int16", "int32", "uint8", "uint16", "uint32") else store)
-    least, most = max(int(bounds.min) + 1, int(own.min)), min(int(bounds.max), int(own.max))
+    return max(int(bounds.min) + 1, int(own.min)), min(int(bounds.max), int(own.max))
+
+
+def always_fits(values: np.ndarray, store: str, type: str) -> bool:
+    """Whether all that the dtype of whole numbers can hold is within these bounds."""
+    least, most = _bounds(store, type)
+    return bool(least <= np.iinfo(values.dtype).min and np.iinfo(values.dtype).max <= most)
+
+
+def clipped(values: np.ndarray, store: str, type: str) -> np.ndarray:
+    """Whole numbers in a stored dtype, held to what it and the Arrow type hold beside the mark of a missing value."""
+    least, most = _bounds(store, type)
+    if values.dtype.kind in "iu" and always_fits(values, store, type):
+        return values.astype(store)
+    if values.dtype == np.dtype(store) and most == np.iinfo(values.dtype).max:  # only the mark is in the way, or less
+        return np.maximum(values, np.array(least, values.dtype))
     if values.dtype.kind == "f":
         return np.clip(values, max(least, 1024 - 2**63), min(most, 2**63 - 1024)).astype(store)  # as floats can be
     if values.dtype == np.uint64:

@@ -17,7 +17,9 @@ from isthmus.formats.codes import (
     as_text,
     is_missing,
     nats_of,
+    nulls_of,
     starts_of,
+    values_of,
 )
 from isthmus.formats.containers import arrow_type
 from isthmus.formats.quantities import Number, Time
@@ -59,6 +61,25 @@ class Choice(Code):
         )
 
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
+        from pyarrow import types
+
+        nulls = nulls_of(array)
+        if types.is_boolean(array.type):
+            import pyarrow
+
+            known = self._numbered(pyarrow.array([False, True]))
+            places = array.fill_null(False).to_numpy(zero_copy_only=False).view(np.uint8)
+        elif types.is_dictionary(array.type) and 0 < len(array.dictionary) <= len(array):  # each level once
+            known, places = self._numbered(array.dictionary), values_of(array.indices)
+        else:
+            return self._numbered(array)[:, None]
+        stored = known.take(places, mode="clip")  # where it is null, a place may be anything
+        if nulls is not None:
+            stored[nulls] = MISSING[self.store]
+        return stored[:, None]
+
+    def _numbered(self, array: Any) -> np.ndarray:
+        """The stored numbers (n,) of values, one by one."""
         import pyarrow
         from pyarrow import compute
 
@@ -72,10 +93,8 @@ class Choice(Code):
             array = array.cast(values.type)
         codes = compute.fill_null(compute.index_in(array, value_set=values, skip_nulls=True), -1)
         codes = codes.to_numpy(zero_copy_only=False).astype(np.int32)
-        if self.store == "u1":
-            return np.where(codes < 0, MISSING["u1"], codes).astype(np.uint8)[:, None]
-        codes[codes < 0] = MISSING["i4"]
-        return codes[:, None]
+        codes[codes < 0] = MISSING[self.store]
+        return codes.astype(self.store, copy=False)
 
     def altered(self, array: Any, stored: np.ndarray) -> tuple[int, str]:
         count = int(is_missing(stored[:, 0], self.store).sum()) - array.null_count

@@ -137,11 +137,14 @@ class Plan:
     schema : its Arrow schema
     n_rows : how many rows, None where only reading tells
     read : gives batches that have some columns, maybe among others, from the first row, each time that it is called
+    read_coded : likewise, and texts of the columns that a second argument names may come as dictionaries; None where
+        the table has none
     """
 
     schema: Any
     n_rows: int | None
     read: Any
+    read_coded: Any = None
 
 
 # --- What a column holds --------------------------------------------------------------------------------------------

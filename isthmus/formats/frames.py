@@ -425,7 +425,7 @@ def _of_files(texts: Sequence[str], delimiter: str | None, encoding: str | None)
     plans: dict[str, Callable[[], Plan]] = {
         "csv": lambda: csv_plan(files, delimiter, encoding),
         "json": lambda: json_plan(files),
-        "parquet": lambda: binary_plan(files, parquet_look, parquet_batches),
+        "parquet": lambda: binary_plan(files, parquet_look, parquet_batches, coded=True),
         "arrow": lambda: binary_plan(files, ipc_look, ipc_batches),
     }
     name = os.path.basename(texts[0].rstrip("/")) or texts[0]

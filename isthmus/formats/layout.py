@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.formats.codes import BASE, FAR, MISSING, Code
+from isthmus.formats.codes import BASE, FAR, MISSING, Code, is_missing
 from isthmus.formats.columns import Choice, Text
-from isthmus.formats.quantities import Number
+from isthmus.formats.quantities import Number, Time
 
-__all__ = ["Guess", "Layout", "Lines"]
+__all__ = ["Guess", "Layout", "Lines", "spread_column"]
 
 STORES = {
     "f8": torch.float64,
@@ -137,6 +137,50 @@ class _Group(NamedTuple):
     bytes: slice
     numbers: _Numbers | None
     choices: _Choices | None
+
+
+def spread_column(code: Code, stored: np.ndarray, out: np.ndarray) -> None:
+    """Stored numbers (n, width) of one column to its elements, the first lines of ``out`` (at least E, n) float32.
+
+    These are the bits of ``TableFormat.scale``, to which rows go that lie side by side; of many rows this takes half of
+    the time.
+    """
+    values = stored[:, 0]
+    if isinstance(code, Number):
+        _number_into(code, values, out)
+    elif isinstance(code, Time):
+        code.spread_into(values, out[: 1 + len(code.sizes)])
+    elif isinstance(code, Choice) and code.digits == 1:
+        out[0] = values
+        np.copyto(out[0], np.nan, where=is_missing(values, code.store))
+    else:
+        found = code.spread(stored)
+        out[: found.shape[1]] = found.T
+
+
+def _number_into(code: Number, values: np.ndarray, out: np.ndarray) -> None:
+    """A number (n,), in the steps in which ``_Numbers.spread`` takes many."""
+    centre = code.centre if code.heavy else 0.0
+    if code.heavy or code.bias:
+        y = np.subtract(values, centre - code.bias, dtype=np.float64)
+        if code.heavy:
+            y *= 1 / code.spread_
+            np.arcsinh(y, out=y)
+        y -= code.mean
+    else:
+        y = np.subtract(values, code.mean, dtype=np.float64)
+    y *= 1 / code.deviation
+    out[0] = np.clip(y, -FAR, FAR, out=y)
+    whole = code.store[0] != "f"
+    if whole or code.spike is not None:
+        missing = is_missing(values, code.store)
+        if whole:  # of floats the mark is NaN, which stays what it is
+            np.copyto(out[0], np.nan, where=missing)
+        if code.spike is not None:
+            at = values.astype(np.float64) == code.spike - code.bias
+            out[1] = at
+            np.copyto(out[1], np.nan, where=missing)
+            np.copyto(out[0], np.nan, where=at)
 
 
 class Layout(NamedTuple):

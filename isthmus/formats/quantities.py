@@ -17,15 +17,19 @@ from isthmus.formats.codes import (
     MISSING,
     SECONDS,
     Code,
+    always_fits,
     clipped,
     floats,
     is_missing,
     nats_of,
+    nulls_of,
+    values_of,
 )
 from isthmus.formats.saved import Saved
 
 __all__ = ["Number", "Time", "waves"]
 
+FLOATS = {"f8": "double", "f4": "float"}  # what is stored so, and lies in Arrow's memory as it is stored
 FARTHEST = 2.0**63 - 1024  # the largest float64 that int64 holds
 SMALL = 1e-4  # deviation of a cycle's number, at least: less is a moment that is always the same
 
@@ -92,19 +96,25 @@ class Number(Code):
 
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
         import pyarrow
-        from pyarrow import compute
 
         array = self._own(array)
+        if str(array.type) == FLOATS.get(self.store):
+            values, nulls = values_of(array), nulls_of(array)
+            if nulls is not None:
+                values = np.where(nulls, values.dtype.type(np.nan), values)
+            reach = float(np.finfo(np.float32).max) if self.store == "f4" else LARGEST
+            if not (np.fmin.reduce(values, initial=0.0) < -reach or np.fmax.reduce(values, initial=0.0) > reach):
+                return values[:, None]
         if self.store in ("f8", "f4") or pyarrow.types.is_floating(array.type) or pyarrow.types.is_decimal(array.type):
             values = floats(array)
             self._require_reach(values, first)
             if self.store in ("f8", "f4"):
                 return values.astype(self.store)[:, None]
             return self.to_stored(np.rint(values))[:, None]
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        values = compute.fill_null(array, 0).to_numpy(zero_copy_only=False)
+        values, nulls = values_of(array), nulls_of(array)
         stored = self._biased(values) if self.bias else clipped(values, self.store, self.type)
-        stored[missing] = MISSING[self.store]
+        if nulls is not None:
+            stored[nulls] = MISSING[self.store]
         return stored[:, None]
 
     def _own(self, array: Any) -> Any:
@@ -158,6 +168,8 @@ class Number(Code):
             same = (before == self._values(stored)) | np.isnan(before)
             return int((~same).sum()), "numbers are rounded to whole ones, or held to what the column can hold"
         array = self._own(array)
+        if not self.bias and always_fits(values_of(array[:0]), self.store, self.type):
+            return 0, ""
         whole = array.fill_null(0).to_numpy(zero_copy_only=False)
         again = stored[:, 0].astype(np.uint64) + np.uint64(self.bias) if self.bias else stored[:, 0]
         same = (whole == again) | is_missing(stored[:, 0], self.store)
@@ -294,7 +306,9 @@ SHORT = 0.2  # deviation of a sine or cosine above which float32 is exact enough
 
 def waves(whole: np.ndarray, unit: str, cycle: str, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine of where moments, whole units since 1970, lie in a cycle. float32 takes a tenth of the time."""
-    angle = (2 * np.pi * _phase(whole, unit, cycle)).astype(dtype, copy=False)
+    angle = _phase(whole, unit, cycle)
+    angle *= 2 * np.pi
+    angle = angle.astype(dtype, copy=False)
     return np.sin(angle), np.cos(angle)
 
 
@@ -302,9 +316,11 @@ def _phase(whole: np.ndarray, unit: str, cycle: str) -> np.ndarray:
     """Where in the cycle, from 0 to 1; exact for days and weeks, which are whole units."""
     period = CYCLES[cycle] / SECONDS[unit]
     if period == round(period):
-        return np.mod(whole, np.int64(round(period))) / period
+        step = np.int64(round(period))
+        return (whole - whole // step * step) / period  # the remainder, in a third of the time of np.mod
     turns = whole / period
-    return turns - np.floor(turns)
+    turns -= np.floor(turns)
+    return turns
 
 
 @dataclass(frozen=True)
@@ -345,15 +361,10 @@ class Time(Code):
         return (trend, *[Column(self.name, self.kind, None, (), 0.5)] * (2 * len(self.cycles)))
 
     def pack(self, array: Any, first: int = 0) -> np.ndarray:
-        import pyarrow
-
         array = self._own(array)
-        whole = pyarrow.int32() if array.type.bit_width == 32 else pyarrow.int64()
-        array = array.cast(whole).cast(pyarrow.int64())
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        values = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64, copy=True)
-        values[missing] = MISSING["i8"]
-        return values[:, None]
+        values, nulls = values_of(array), nulls_of(array)
+        values = values.astype(np.int64, copy=False)
+        return (values if nulls is None else np.where(nulls, np.int64(MISSING["i8"]), values))[:, None]
 
     def _own(self, array: Any) -> Any:
         """Dates, moments and text that names them as the type learned. Raises TypeError for what is none."""
@@ -377,19 +388,28 @@ class Time(Code):
         return pyarrow.array(np.where(missing, 0, stored[:, 0]), mask=missing).cast(whole).cast(kind)
 
     def spread(self, stored: np.ndarray) -> np.ndarray:
-        missing = is_missing(stored[:, 0], "i8")
-        values = np.where(missing, 0, stored[:, 0])
-        spread = np.empty((len(values), 1 + len(self.sizes)), np.float32)
-        spread[:, 0] = np.clip((values - self.offset) / self.step, -FAR, FAR)
+        spread = np.empty((1 + len(self.sizes), len(stored)), np.float32)
+        self.spread_into(stored[:, 0], spread)
+        return spread.T
+
+    def spread_into(self, values: np.ndarray, out: np.ndarray) -> None:
+        """Stored (n,) to elements (E, n) float32."""
+        missing = is_missing(values, "i8")
+        holes = bool(missing.any())
+        values = np.where(missing, 0, values) if holes else values
+        y = values - self.offset
+        y /= self.step
+        out[0] = np.clip(y, -FAR, FAR, out=y)
         found: list[np.ndarray] = []
         for place, cycle in enumerate(self.cycles):  # what varies little is multiplied much, and so are its last digits
             dtype = np.float32 if min(self.sizes[2 * place : 2 * place + 2]) > SHORT else np.float64
             found += waves(values, self.unit, cycle, dtype)
         for place, (wave, middle, size) in enumerate(zip(found, self.middles, self.sizes, strict=True), 1):
-            spread[:, place] = np.clip((wave - wave.dtype.type(middle)) / wave.dtype.type(size), -FAR, FAR)
-        if missing.any():
-            spread[missing] = np.nan
-        return spread
+            wave -= wave.dtype.type(middle)
+            wave /= wave.dtype.type(size)
+            out[place] = np.clip(wave, -FAR, FAR, out=wave)
+        if holes:
+            out[:, missing] = np.nan
 
     def gather(self, elements: np.ndarray) -> np.ndarray:
         missing = np.isnan(elements).any(axis=1)

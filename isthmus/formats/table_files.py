@@ -74,8 +74,10 @@ def paths_of(text: str) -> list[str]:
     return sorted(paths, key=lambda path: (natural(path), path))
 
 
-def binary_plan(files: Sequence[File], look: Callable[[File], Any], batches: Callable[[File, Any], Any]) -> Plan:
-    """Read the schemas of Parquet or Arrow files, and unite them."""
+def binary_plan(
+    files: Sequence[File], look: Callable[[File], Any], batches: Callable[..., Any], coded: bool = False
+) -> Plan:
+    """Read the schemas of Parquet or Arrow files, and unite them; ``coded``: ``batches`` can give dictionaries."""
     import pyarrow
 
     looks = [look(file) for file in files]
@@ -93,13 +95,13 @@ def binary_plan(files: Sequence[File], look: Callable[[File], Any], batches: Cal
                 ) from error
         raw = normal[0]
 
-    def read(columns: Sequence[str]) -> Iterator[Any]:
+    def read(columns: Sequence[str], *coded: Sequence[str]) -> Iterator[Any]:
         for file in files:
-            with closing(batches(file, columns)) as pieces:
+            with closing(batches(file, columns, *coded)) as pieces:
                 yield from pieces
             file.check()
 
-    return Plan(raw, None if None in counts else sum(counts), read)
+    return Plan(raw, None if None in counts else sum(counts), read, read if coded else None)
 
 
 def parquet_look(file: File) -> tuple[Any, int]:
@@ -112,23 +114,25 @@ def parquet_look(file: File) -> tuple[Any, int]:
         return raw, parquet.metadata.num_rows
 
 
-def _parquet(file: File) -> Any:
+def _parquet(file: File, coded: Sequence[str] = ()) -> Any:
     """An open Parquet file. It is not mapped into memory, so that a limit on addresses holds it too."""
     import pyarrow
     from pyarrow import parquet
 
     file.check()
     try:
-        return parquet.ParquetFile(str(file.path), memory_map=False, page_checksum_verification=True)
+        return parquet.ParquetFile(
+            str(file.path), memory_map=False, page_checksum_verification=True, read_dictionary=list(coded)
+        )
     except (pyarrow.ArrowException, OSError) as error:
         raise file.damaged(error) from error
 
 
-def parquet_batches(file: File, columns: Sequence[str]) -> Iterator[Any]:
-    """Some columns, a row group at a time."""
+def parquet_batches(file: File, columns: Sequence[str], coded: Sequence[str] = ()) -> Iterator[Any]:
+    """Some columns, a row group at a time; texts of those that ``coded`` names as the dictionaries of the file."""
     import pyarrow
 
-    with _parquet(file) as parquet:
+    with _parquet(file, coded) as parquet:
         first = 0
         for group in range(parquet.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows

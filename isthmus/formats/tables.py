@@ -10,10 +10,10 @@ Shapes: n rows; R bytes of a stored row; E elements of a row (numbers and choice
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ from isthmus.errors import DataError, FormatError, SettingError, warn
 from isthmus.formats.arrays import listing
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.codes import Code
-from isthmus.formats.columns import LeftOut, code_from_json
+from isthmus.formats.columns import Choice, LeftOut, code_from_json
 from isthmus.formats.kinds import KINDS, found_for
-from isthmus.formats.layout import STORES, Guess, Layout, Lines
+from isthmus.formats.layout import STORES, Guess, Layout, Lines, spread_column
 from isthmus.formats.quantities import Number
 from isthmus.formats.rows import RowsWriter, fits_in_memory
 from isthmus.formats.saved import Saved, shortened
@@ -38,8 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TableFormat"]
 
+Made = TypeVar("Made")
+
 VIEWS = ("columns", "linear")
 PIECE = 65_536  # rows that are read and packed together
+SPREAD, ALIGNED = (
+    2**19,
+    256,
+)  # elements that are made at a time, 2 MiB, which stay in the cache; rows in steps of so many
 
 
 class TableFormat(Format):
@@ -166,6 +172,9 @@ class TableFormat(Format):
                 writer.append(piece)
             return writer.finish()  # type: ignore[return-value]  # quacks like a tensor
 
+    def opened(self, items: Any) -> Source:
+        return _source(items)
+
     def pieces(self, items: Any) -> Iterator[Tensor]:
         require_fit(self)
         yield from self._packed(_source(items))
@@ -173,27 +182,75 @@ class TableFormat(Format):
     def _packed(self, source: Source) -> Iterator[Tensor]:
         """The stored view, some thousand rows at a time."""
         kept = [(code, place) for code, place in self._placed() if code.elements]
-        self._require_columns(source)
-        altered: dict[str, Counter[str]] = {}
 
-        def packed(numbered: tuple[int, Any]) -> tuple[Tensor, list[tuple[str, str, int]]]:
-            number, batch = numbered
-            rows, told = np.empty((len(batch), self._layout.size), np.uint8), []
-            for code, place in kept:
-                array = batch.column(code.name)
-                stored = self._pack(code, array, number * PIECE)
-                count, what = code.altered(array, stored)
-                told += [(what, code.name, count)] if count else []
+        def rows_of(columns: list[np.ndarray]) -> Tensor:
+            rows = np.empty((len(columns[0]), self._layout.size), np.uint8)
+            for (code, place), stored in zip(kept, columns, strict=True):
                 # A view of one column, though its numbers lie across words: a quarter of the time of moving bytes.
                 steps = (rows.shape[1], np.dtype(code.store).itemsize)
                 np.ndarray(stored.shape, code.store, rows, place.start, steps)[...] = stored
-            return torch.from_numpy(rows), told
+            return torch.from_numpy(rows)
 
-        batches = enumerate(source.batches([code.name for code, _ in kept], PIECE))
-        for rows, told in side_by_side(packed, batches, products=False):
+        self._require_columns(source)
+        batches = source.batches([code.name for code, _ in kept], PIECE)
+        yield from self._columns_of(batches, rows_of, products=False)
+
+    def through(self, items: Any, function: Callable[[np.ndarray], Tensor]) -> Iterator[Tensor]:
+        """What ``function`` makes of the rows, some thousand at a time in their order, in threads.
+
+        It is given elements (E, m) float32, each element of the m rows side by side, which are its own; NaN where a
+        value is missing. They have the bits of ``scale``, and no stored rows are made on the way.
+        """
+        require_fit(self)
+        source = _source(items)
+        self._require_columns(source)
+        count = max(SPREAD // max(self._layout.elements, 1) // ALIGNED, 4) * ALIGNED
+
+        kept = [(code, first) for code, first in zip(self.codes_, self._layout.firsts, strict=True) if code.elements]
+
+        def made(columns: list[np.ndarray]) -> list[Tensor]:
+            found = []
+            for start in range(0, len(columns[0]), count):
+                elements = np.empty((self._layout.elements, min(count, len(columns[0]) - start)), np.float32)
+                for (code, first), stored in zip(kept, columns, strict=True):
+                    spread_column(code, stored[start : start + count], elements[first:])
+                found.append(function(elements))
+            return found
+
+        loose = [
+            code.name for code, _ in kept
+            if isinstance(code, Number) or (isinstance(code, Choice) and isinstance(code.levels[0], str))
+        ]  # fmt: skip
+        for found in self._columns_of(source.coded([code.name for code, _ in kept], loose), made):
+            yield from found
+
+    def _columns_of(
+        self, batches: Iterator[Any], function: Callable[[list[np.ndarray]], Made], products: bool = True
+    ) -> Iterator[Made]:
+        """``function`` of the stored numbers (n, width) of every column that has elements, batch by batch."""
+        codes: list[Code] = [code for code in self.codes_ if code.elements]
+        altered: dict[str, Counter[str]] = {}
+
+        def numbered() -> Iterator[tuple[int, Any]]:
+            first = 0
+            for batch in batches:
+                yield first, batch
+                first += len(batch)
+
+        def packed(batch: tuple[int, Any]) -> tuple[Made, list[tuple[str, str, int]]]:
+            first, rows = batch
+            columns, told = [], []
+            for code in codes:
+                array = rows.column(code.name)
+                columns.append(self._pack(code, array, first))
+                count, what = code.altered(array, columns[-1])
+                told += [(what, code.name, count)] if count else []
+            return function(columns), told
+
+        for made, told in side_by_side(packed, numbered(), products):
             for what, name, count in told:
                 altered.setdefault(what, Counter())[name] += count
-            yield rows
+            yield made
         for what, counts in altered.items():
             where = listing(f'"{name}" ({count} cells)' for name, count in counts.items())
             warn(f"{what}, in {where}")

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -211,7 +212,8 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self, "format_")
         self._require_width(X)
-        return torch.cat(list(self._encoded(X))).numpy()
+        items = self.format_.opened(X)
+        return _joined(self._encoded(items), getattr(items, "n_rows", None))
 
     def _encoded(self, X: Any) -> Iterator[Tensor]:
         """The codes of items, piece by piece in their order; what is next is read while these are computed."""
@@ -524,6 +526,18 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _joined(pieces: Iterator[Tensor], rows: int | None) -> np.ndarray:
+    """Codes piece by piece as one array; where ``rows`` says how many there will be, they are copied as they come."""
+    first = next(pieces)
+    if rows is None or len(first) == rows:
+        return torch.cat([first, *pieces]).numpy()
+    out, start = np.empty((rows, first.shape[1]), np.float32), 0
+    for piece in chain([first], pieces):
+        out[start : start + len(piece)] = piece.numpy()
+        start += len(piece)
+    return out
 
 
 def _below(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

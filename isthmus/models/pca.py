@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -27,9 +28,9 @@ from isthmus.formats.vectors import VectorFormat
 from isthmus.likelihoods import Gaussian
 from isthmus.metrics import knee
 from isthmus.models.conditional import conditional_of
-from isthmus.models.embedding import BLOCK, Embedding, require_switch
+from isthmus.models.embedding import Embedding, require_switch
+from isthmus.models.projection import Projection
 from isthmus.threads import in_threads
-from isthmus.training.device import NARROW
 
 __all__ = ["PCA"]
 
@@ -38,7 +39,6 @@ MOST_LATENTS = 64  # where latent_dim="auto" stops looking
 PIECE = 2**21  # elements of the data made float at a time: 8 MiB, which stays in the cache
 LATER = ("latent_dim_", "likelihood_", "prior_", "noise_variance_", "history_")  # left by partial_fit until asked for
 SHARES = 4  # of the pieces, that threads may work at side by side; fixed, for sums have to run in one order
-EXACT, FEW = 53, 14  # places that a float64 can hold as bits; whose patterns are counted rather than sorted
 PRIOR_CODES = 200_000  # to which a prior is fitted, from all over the items
 WIDEST = 16_384  # elements of an item for which the covariance (2 GiB) is still formed
 
@@ -51,111 +51,6 @@ class _Spectrum(NamedTuple):
     variances: np.ndarray  # (r,) falling
     total: float  # variance of all D dimensions together
     rank: int  # min(n, D)
-
-
-class _Projection:
-    """Codes of a table's rows from their elements (n, E), without the linear view, which is as wide as all levels.
-
-    (lines(x) - mean) @ components: a product for the numbers, and for each choice a row of a table, worked out before.
-    Where elements are missing, the posterior mean of probabilistic PCA given those that are there (Tipping & Bishop
-    1999, section 4); its matrix depends on the pattern of the holes alone, and few patterns make up a table.
-
-    Parameters
-    ----------
-    lines : the linear view of the table's format, F numbers
-    mean : (F,); components : (K, F), orthonormal rows; variances : (K,) of them, less the noise, above 0
-    noise : variance of what the components leave out; spread : (K,) by which codes are divided
-    """
-
-    def __init__(
-        self, lines: Any, mean: np.ndarray, components: np.ndarray, variances: np.ndarray, noise: float,
-        spread: np.ndarray,
-    ) -> None:  # fmt: skip
-        k = self.latents = len(components)
-        scales, shares = lines.scales.double().numpy(), lines.shares.double().numpy()
-        wide = np.zeros((len(mean), max(k, NARROW)))  # narrow products have bits that depend on a row's place
-        wide[:, :k] = components.T
-        at, kept = lines.starts[lines.numbers], np.array(lines.kept)
-        self.numbers, self.choices = torch.from_numpy(kept[lines.numbers]), torch.from_numpy(kept[lines.choices])
-        self.scales, self.mean = _float32(scales[at]), _float32(mean[at])
-        self.weights = _float32(wide[at])
-        tables = []
-        for choice in lines.choices:
-            of = slice(lines.starts[choice], lines.starts[choice] + lines.levels[choice])
-            nothing = -(shares[of] * scales[of] + mean[of]) @ wide[of]
-            tables += [scales[of, None] * wide[of] + nothing, np.zeros((1, wide.shape[1]))]  # the last one is the hole
-        self.table = _float32(np.concatenate(tables)) if tables else torch.zeros(0, wide.shape[1])
-        self.levels = torch.from_numpy(lines.levels[lines.choices]).float()
-        self.starts = torch.from_numpy(np.cumsum(lines.levels[lines.choices] + 1) - lines.levels[lines.choices] - 1)
-        self.kept = torch.from_numpy(kept)
-        # Of each element, what its being there adds to the precision of the posterior, times the noise: (E, K * K).
-        squares = np.zeros((len(kept), max(k * k, NARROW)))
-        for element, start in enumerate(lines.starts):
-            own = components[:, start : start + max(int(lines.levels[element]), 1)]
-            squares[element, : k * k] = (own @ own.T).ravel()
-        self.squares = torch.from_numpy(squares)
-        self.prior = torch.from_numpy(np.diag(noise / variances))
-        self.spread = _float32(spread)
-
-    def __call__(self, elements: Tensor) -> Tensor:
-        """(n, E) to codes (n, K) float32; a row's bits depend on that row alone."""
-        values = elements.index_select(1, self.numbers).mul_(self.scales).sub_(self.mean)
-        codes = _product(torch.nan_to_num_(values, nan=0.0), self.weights)
-        if len(self.choices):
-            chosen = elements.index_select(1, self.choices)
-            chosen = torch.where(chosen.isnan(), self.levels, chosen).long().add_(self.starts)
-            codes += torch.nn.functional.embedding_bag(chosen, self.table, mode="sum")
-        codes = codes[:, : self.latents]
-        whole = codes / self.spread
-        kept = elements if len(self.kept) == elements.shape[1] else elements.index_select(1, self.kept)
-        rows, patterns, of_row = _patterns(kept.numpy())
-        if len(rows):
-            said, z = codes[rows].double(), torch.zeros(len(rows), self.latents, dtype=torch.float64)
-            inverse = self._inverse(patterns).transpose(0, 1).contiguous()
-            for j, line in enumerate(inverse):  # a matrix for every row would be large
-                z.addcmul_(line.index_select(0, of_row), said[:, j : j + 1])
-            whole[rows] = z.float() / self.spread
-        return whole
-
-    def _inverse(self, holes: Tensor) -> Tensor:
-        """(p, E) patterns of holes to (p, K, K): from what is said of the latents to their posterior means."""
-        k = self.latents
-        there = _product((~holes).double(), self.squares)[:, : k * k].reshape(-1, k, k)
-        return torch.linalg.inv(there + self.prior)
-
-
-def _product(x: Tensor, weights: Tensor) -> Tensor:
-    """(n, d) @ (d, c), c from 16: in products of BLOCK rows, so that a row has the same bits wherever it stands."""
-    n = len(x)
-    out = torch.empty(-(-n // BLOCK) * BLOCK, weights.shape[1], dtype=x.dtype)
-    x = torch.nn.functional.pad(x, (0, 0, 0, len(out) - n)) if len(out) > n else x
-    for some, into in zip(x.split(BLOCK), out.split(BLOCK), strict=True):
-        torch.mm(some, weights, out=into)
-    return out[:n]
-
-
-def _patterns(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Of (n, E): rows with holes, NaN, (m,); the different patterns of their holes (p, E) bool; which each has (m,)."""
-    holes = np.isnan(x)
-    places = np.flatnonzero(holes.any(0))
-    alike = (holes[:, places[1:]] == holes[:, places[:-1]]).all(0)  # elements of one column are missing together
-    places = places[np.append(True, ~alike)[: len(places)]]
-    if len(places) > EXACT:
-        rows = np.flatnonzero(holes.any(1))
-        return torch.from_numpy(rows), torch.from_numpy(holes[rows]), torch.arange(len(rows))
-    keys = holes[:, places].astype(np.float64) @ 2.0 ** np.arange(len(places))  # patterns as whole numbers
-    rows = np.flatnonzero(keys)
-    keys = keys[rows]
-    if len(places) > FEW:
-        _, first, of_row = np.unique(keys, return_index=True, return_inverse=True)
-    else:  # by counting, in a tenth of the time of sorting
-        first_of, some = np.zeros(2 ** len(places), np.int64), keys.astype(np.int64)
-        first_of[some] = np.arange(len(rows))
-        there = np.zeros(len(first_of), bool)
-        there[some] = True
-        number = np.cumsum(there) - 1
-        first, of_row = first_of[there], number[some]
-    return torch.from_numpy(rows), torch.from_numpy(holes[rows[first]]), torch.from_numpy(of_row)
 
 
 class PCA(Embedding):
@@ -378,14 +273,13 @@ class PCA(Embedding):
             return self._projection(self.format_._elements(self.format_.require(stored)))
         return super()._encode_stored(stored)
 
-    def _codes_of(self, stored: Tensor) -> Tensor:
-        if isinstance(self.format_, TableFormat):  # which makes blocks of its own, where there are products
-            with torch.inference_mode():
-                return self._encode_stored(stored)
-        return super()._codes_of(stored)
+    def _encoded(self, X: Any) -> Iterator[Tensor]:
+        if isinstance(self.format_, TableFormat):
+            return self.format_.through(X, self._projection.of_columns)
+        return super()._encoded(X)
 
     @property
-    def _projection(self) -> _Projection:
+    def _projection(self) -> Projection:
         """Of a table; made once, for it takes longer than a block of rows."""
         spectrum, k = self._spectrum, self.latent_dim_
         known = vars(self).get("_known")
@@ -393,7 +287,7 @@ class PCA(Embedding):
             assert isinstance(self.format_, TableFormat)
             noise = self.noise_variance_
             variances = np.maximum(spectrum.variances[:k] - noise, 1e-9 * noise)
-            made = _Projection(self.format_._lines, spectrum.mean, spectrum.components[:k], variances, noise,
+            made = Projection(self.format_._lines, spectrum.mean, spectrum.components[:k], variances, noise,
                                self._spread)  # fmt: skip
             known = self._known = (spectrum, k, made)
         return known[2]
