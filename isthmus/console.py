@@ -10,7 +10,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -457,12 +457,13 @@ def coded(model: Any, source: Any, keep: list[str]) -> Any:
     """
     import pyarrow
 
+    from isthmus.formats.rows import in_parts
     from isthmus.models.embedding import PART
 
     if missing := [name for name in keep if name not in source.schema.names]:
         raise click.UsageError(f"--keep names {missing[0]!r}, which the table does not have.")
     kept = source.batches(keep, PART) if keep else None  # a pass of its own, over these columns alone
-    pieces, held, broken = _in_parts(model._encoded(source), PART), [], None
+    pieces, held, broken = in_parts(model._encoded(source), PART), [], None
     while broken is None:
         try:
             codes = next(pieces, None)
@@ -477,31 +478,6 @@ def coded(model: Any, source: Any, keep: list[str]) -> Any:
             held = []
         if codes is None:
             break
-    if broken is not None:
-        raise broken
-
-
-def _in_parts(pieces: Iterator[Any], rows: int) -> Iterator[Any]:
-    """The same codes, exactly so many rows at a time; where they break, what came before is given first."""
-    import torch
-
-    held, waiting, broken = [], 0, None
-    while broken is None:
-        try:
-            codes = next(pieces, None)
-        except Exception as error:
-            codes, broken = None, error
-        if codes is None:
-            break
-        held.append(codes)
-        waiting += len(codes)
-        if waiting >= rows:
-            parts = torch.cat(held).split(rows)
-            waiting %= rows
-            held = [parts[-1]] if waiting else []
-            yield from parts[: len(parts) - len(held)]
-    if held:
-        yield torch.cat(held)
     if broken is not None:
         raise broken
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from isthmus.errors import DataError
 from isthmus.formats.room import MEMORY_SHARE, CacheFile, cache_folder, fits_in_memory, memory_limit
 
-__all__ = ["MEMORY_SHARE", "AllBut", "Rows", "RowsWriter", "cache_folder", "fits_in_memory", "memory_limit"]
+__all__ = ["MEMORY_SHARE", "AllBut", "Rows", "RowsWriter", "cache_folder", "fits_in_memory", "in_parts", "memory_limit"]
 
 GAP = 2**15  # bytes: to read over so many costs less than to ask the system once more
 SPAN = 2**22  # bytes that are read in one go at most, to pick rows from
@@ -218,6 +218,30 @@ class AllBut:
         first, last = np.searchsorted(self.left_out, [start, max(stop, start)])
         here[self.left_out[first:last] - start] = False
         return np.flatnonzero(here) + start
+
+
+def in_parts(pieces: Iterator[Tensor], rows: int) -> Iterator[Tensor]:
+    """The same rows, exactly so many rows at a time; where they break, what came before is given first."""
+    held: list[Tensor] = []
+    waiting, broken = 0, None
+    while broken is None:
+        try:
+            codes = next(pieces, None)
+        except Exception as error:
+            codes, broken = None, error
+        if codes is None:
+            break
+        held.append(codes)
+        waiting += len(codes)
+        if waiting >= rows:
+            parts = torch.cat(held).split(rows)
+            waiting %= rows
+            held = [parts[-1]] if waiting else []
+            yield from parts[: len(parts) - len(held)]
+    if held:
+        yield torch.cat(held)
+    if broken is not None:
+        raise broken
 
 
 def _bytes_of(rows: Tensor) -> np.ndarray:
