@@ -241,9 +241,8 @@ class GaussianMixture(Prior):
         if n > most:
             rows = np.random.default_rng(self.seed).choice(n, most, replace=False)
             codes, n = codes[np.sort(rows)], most
-        white = _solve(frame, codes - mean)
-        if n > self.MOST_CODES:  # in half the time; what is lost is far below the least variance
-            white = white.astype(np.float32)
+        # In float32, in two thirds of the time; what is lost is far below the least variance.
+        white = _solve(frame, codes - mean).astype(np.float32)
         least = math.inf
         for count in (1, 2, 4, 8, 16, 32) if self.components is None else (self.components,):
             if count > 1 and self.components is None and n < 2 * width * count:

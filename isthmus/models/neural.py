@@ -43,7 +43,7 @@ MOST_LATENTS = 64  # where latent_dim="auto" begins
 ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
 TABLES = 2.0  # factor on the steps of a table: half of its rows are seen with holes, which is a task of its own
-CODES = 50_000  # of which a prior is fitted, from all over the items
+CODES = 50_000  # of which the priors of classes are fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
 SIDE_OF_SHIFTS = 16  # the part of the shortest side by which items are moved, where shifts is None
 
@@ -252,7 +252,9 @@ class Neural(Telling):
         """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""
         if isinstance(self._prior(), priors.StandardNormal):  # knows all without looking
             return self._prior().fit(np.zeros((1, self.latent_dim_), np.float32))
-        some = stored[:: max(len(stored) // CODES, 1)]
+        some = stored
+        if len(stored) > (most := priors.GaussianMixture.MOST_CODES):  # more would be encoded and then left aside
+            some = stored[torch.arange(most) * len(stored) // most]
         try:
             return self._prior().fit(self._in_blocks(self._encode_stored, some).numpy())
         except KeyboardInterrupt:
