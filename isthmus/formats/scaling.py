@@ -11,6 +11,7 @@ offset (1e9 plus noise) nor values whose squares overflow (1e300) lose digits, a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -88,7 +89,7 @@ class Scaling:
         """
         if not isinstance(setting, str) or setting not in SCALES:
             raise SettingError(f"scale={setting!r} is unknown: choose one of {', '.join(SCALES)}")
-        low, high, sums = extent
+        low, high, sums = extent  # the last one for "centre" alone
         binary = _zeros_and_ones(array, low, high)
         how = setting if setting != "auto" else "none" if binary else "standard"
         least, most = low.astype(np.float64), high.astype(np.float64)
@@ -220,15 +221,16 @@ class Scaling:
 
 
 class Extent(NamedTuple):
-    """Of each part: least and largest value in the array's dtype, and the sum, float64. (k,) each."""
+    """Of each part: least and largest value in the array's dtype, and the sum, float64, where asked for. (k,) each."""
 
     low: np.ndarray
     high: np.ndarray
     sums: np.ndarray
 
 
-def extent_of(array: np.ndarray, origin: Origin, what: str = "items") -> Extent:
-    """Least and largest value and sum of each part of (n, k) or (n, k, t), n >= 1, in one pass over the memory.
+def extent_of(array: np.ndarray, origin: Origin, what: str = "items", sums: bool = False) -> Extent:
+    """Least and largest value of each part of (n, k) or (n, k, t), n >= 1, and with ``sums`` its sum, in one pass over
+    the memory.
 
     Raises DataError that names the columns or items where there is NaN or infinity, or for values whose differences
     would overflow float64.
@@ -237,19 +239,19 @@ def extent_of(array: np.ndarray, origin: Origin, what: str = "items") -> Extent:
 
     def of_rows(some: Sequence[slice]) -> Extent:
         low, high = array[some[0]].min(axis=axes), array[some[0]].max(axis=axes)
-        sums = np.zeros(array.shape[1])
+        total = np.zeros(array.shape[1])
         for rows in some:
             part = array[rows]
             low, high = np.minimum(low, part.min(axis=axes)), np.maximum(high, part.max(axis=axes))
-            with np.errstate(over="ignore", invalid="ignore"):
-                sums += part.sum(axis=axes, dtype=np.float64)
-        return Extent(low, high, sums)
+            if sums:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    total += part.sum(axis=axes, dtype=np.float64)
+        return Extent(low, high, total)
 
     slices = list(chunks(array))
     lows, highs, totals = zip(*in_threads(of_rows, [slices[i : i + SLICES] for i in range(0, len(slices), SLICES)]),
                               strict=True)  # fmt: skip
     low, high = np.minimum.reduce(lows), np.maximum.reduce(highs)  # NaN where there is one
-    sums = np.sum(totals, axis=0)
     if array.dtype.kind == "f" and not (np.isfinite(low).all() and np.isfinite(high).all()):
         refuse_non_finite(array if array.ndim == 2 else np.swapaxes(array, 1, 2), origin, what)
     if array.dtype == np.float64 and (low.min() < -LARGEST or high.max() > LARGEST):
@@ -258,7 +260,7 @@ def extent_of(array: np.ndarray, origin: Origin, what: str = "items") -> Extent:
             f"the {what} hold {value:.6g}, so close to the largest 64-bit float that differences overflow; divide such"
             " columns by a power of ten first"
         )
-    return Extent(low, high, sums)
+    return Extent(low, high, np.sum(totals, axis=0))
 
 
 def require_fit(format: Format) -> None:
@@ -299,21 +301,35 @@ def _mean_and_deviation(array: np.ndarray, low: np.ndarray, high: np.ndarray) ->
     """Mean and standard deviation (of the population) of each part, float64; exactly (value, 0) for equal values."""
     centre = np.where(low == high, low, low / 2 + high / 2)  # halves first: the sum may overflow
     reach = high / 2 - low / 2
-    reach[reach == 0] = 1.0
+    unit = np.where((reach > 0) & ((reach < 1 / EASY) | (reach > EASY)), reach, 1.0)  # else squares go over or under
     axes = (0, *range(2, array.ndim))
     column = (-1, *[1] * (array.ndim - 2))
-    count, mean, squares = 0, np.zeros(len(low)), np.zeros(len(low))
-    for rows in chunks(array):
-        part = array[rows].astype(np.float64)
-        part -= centre.reshape(column)
-        part /= reach.reshape(column)  # now in [-1, 1]
-        n = part.size // len(low)
-        part_mean = part.mean(axis=axes)
-        part -= part_mean.reshape(column)
-        np.square(part, out=part)
-        shift = part_mean - mean
-        total = count + n
-        squares += part.sum(axis=axes) + shift**2 * (count * n / total)
-        mean += shift * (n / total)
-        count = total
-    return centre + reach * mean, reach * np.sqrt(squares / count)
+    letters = "nkt"[: array.ndim]
+
+    def moments(some: Sequence[slice]) -> tuple[int, np.ndarray, np.ndarray]:
+        count, mean, squares = 0, np.zeros(len(low)), np.zeros(len(low))
+        for rows in some:
+            part = array[rows].astype(np.float64)
+            part -= centre.reshape(column)
+            if (unit != 1).any():
+                part /= unit.reshape(column)
+            its = part.mean(axis=axes)
+            part -= its.reshape(column)
+            squares_here = np.einsum(f"{letters},{letters}->k", part, part)
+            count, mean, squares = _together((count, mean, squares), (part.size // len(low), its, squares_here))
+        return count, mean, squares
+
+    slices = list(chunks(array))
+    found = in_threads(moments, [slices[i : i + SLICES] for i in range(0, len(slices), SLICES)])
+    count, mean, squares = functools.reduce(_together, found)
+    return centre + unit * mean, unit * np.sqrt(squares / count)
+
+
+def _together(
+    one: tuple[int, np.ndarray, np.ndarray], other: tuple[int, np.ndarray, np.ndarray]
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Count, mean and squared distance from it of two lots as one (Chan, Golub & LeVeque 1979)."""
+    total = one[0] + other[0]
+    shift = other[1] - one[1]
+    squares = one[2] + other[2] + shift**2 * (one[0] * other[0] / total)
+    return total, one[1] + shift * (other[0] / total), squares

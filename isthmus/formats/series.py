@@ -58,7 +58,7 @@ class SeriesFormat(Format):
         """
         origin, array = as_array(items, "series")
         series = _channels_first(array)
-        extent = extent_of(series, origin, "series")
+        extent = extent_of(series, origin, "series", sums=self.setting == "centre")
         scaling = Scaling.learn(series, extent, self.setting)
         scaling.require_reach(extent.low, extent.high, lambda part: f"channel {part}")
         self.origin_, self.scaling_, self.rank_ = Origin(origin.container, origin.dtype), scaling, array.ndim

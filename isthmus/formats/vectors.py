@@ -82,7 +82,7 @@ class VectorFormat(Format):
     def fit_tensor(self, items: Any) -> Tensor:
         origin, array, frame = _read(items)
         require_two_axes(array, "this VectorFormat")
-        extent = extent_of(array, origin)
+        extent = extent_of(array, origin, sums=self.setting == "centre")
         scaling = Scaling.learn(array, extent, self.setting)
         scaling.require_reach(extent.low, extent.high, lambda part: f"column {origin.name(part)}")
         self.origin_, self.scaling_, self.frame_ = origin, scaling, frame

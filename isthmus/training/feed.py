@@ -18,6 +18,7 @@ from isthmus.threads import ahead
 
 __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "seed_of"]
 
+CACHED = 2**20  # bytes of scaled items that are made together: they lie in a core's own cache until they are used
 SHARE = MEMORY_SHARE  # of the device's memory that items may take and still be resident
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
 PIECE = 2**16  # items that are scaled at a time
@@ -97,8 +98,11 @@ class ResidentFeed:
     def batches(self, epoch: int, size: int) -> Iterator[Tensor]:
         order = self.order(epoch).to(self.stored.device)
         size = min(size, self.n_items)
-        for start in range(0, self.n_items - size + 1, size):
-            yield self.items(order[start : start + size])
+        whole = self.n_items // size * size
+        # Small batches are gathered and scaled several at a time: half of the time of each for itself.
+        together = size * max(CACHED // (size * 4 * max(self.stored[0].numel(), 1)), 1)
+        for start in range(0, whole, together):
+            yield from self.items(order[start : min(start + together, whole)]).split(size)
 
 
 class StreamedFeed:

@@ -63,7 +63,9 @@ def split(n_items: int, seed: int) -> tuple[Any, Tensor]:
         some = np.sort(drawn[np.sort(np.unique(drawn, return_index=True)[1])[:held]])  # the first different ones
         return AllBut(n_items, some), torch.from_numpy(some)
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed_of(seed, -1)))
-    return order[held:].sort().values, order[:held].sort().values
+    learned_from = torch.ones(n_items, dtype=torch.bool)
+    learned_from[order[:held]] = False
+    return learned_from.nonzero()[:, 0], order[:held].sort().values
 
 
 def seconds_of(budget: Any) -> float | None:
