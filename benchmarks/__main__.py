@@ -14,7 +14,7 @@ PARTS = {
     "invariance": "codes of one item alone and in batches, to the bit, and what it costs (1 minute)",
     "training": "the same VAE in eleven libraries: seconds a pass, memory (15 minutes; make peers)",
     "gpu": "the same VAE on a GPU: recorded steps, one by one, by hand, Pythae (5 minutes; a GPU, make peers)",
-    "training_more": "a convolutional autoencoder and one of a million rows, likewise (20 minutes; make peers)",
+    "training_more": "a convolutional autoencoder and one of a million rows, likewise (26 minutes; make peers)",
     "quality": "time to the quality at which other libraries end, and the curve (20 minutes; make peers)",
     "throughput": "encode and decode against the rate of matrix products (1 minute)",
     "growth": "time and memory against items, dimensions, latents and batch (10 minutes)",

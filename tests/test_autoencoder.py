@@ -15,6 +15,7 @@ import torch
 from numpy.testing import assert_array_equal
 from torch import Tensor, nn
 
+from isthmus import priors
 from isthmus.errors import DataError, IsthmusWarning, NotSupported, SettingError
 from isthmus.formats.vectors import VectorFormat
 from isthmus.metrics import knee, principal_angles
@@ -440,3 +441,14 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_sizes(size: str) -> None:
     model = Autoencoder(2, size=size, epochs=1, device="cpu").fit(flat())
     assert model.network_.encoder.layers[0].out_features == {"small": 24, "base": 48, "large": 104}[size]
+
+
+def test_the_prior_is_fitted_to_codes_from_all_over_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    fit = priors.GaussianMixture.fit
+    monkeypatch.setattr(priors.GaussianMixture, "MOST_CODES", 50)
+    monkeypatch.setattr(priors.GaussianMixture, "fit", lambda self, Z: seen.append(Z) or fit(self, Z))
+    X = np.random.default_rng(0).standard_normal((173, 6)).astype(np.float32)
+    model = Autoencoder(2, epochs=1, **SMALL).fit(X)
+    (codes,) = seen
+    assert np.array_equal(codes, model.encode(X[np.arange(50) * 173 // 50]))

@@ -38,6 +38,18 @@ def in_file(stored: torch.Tensor) -> Rows:
         return writer.finish()
 
 
+@given(n=st.integers(1, 60), size=st.integers(1, 70), together=st.integers(0, 300), epoch=st.integers(0, 9))
+def test_batches_made_together_are_those_made_one_by_one(n: int, size: int, together: int, epoch: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feeds, "CACHED", 8 * together)  # of two numbers an item, an item for every one
+        feed = ResidentFeed(torch.arange(2 * n).reshape(n, 2), torch.arange(n), lambda x: x.float() + 0.5, CPU, 3)
+        order, size = feed.order(epoch), min(size, n)
+        batches = list(feed.batches(epoch, size))
+        assert len(batches) == n // size
+        for index, batch in enumerate(batches):
+            assert torch.equal(batch, feed.items(order[index * size : (index + 1) * size]))
+
+
 @FEEDS
 @given(n=st.integers(1, 60), size=st.integers(1, 70), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
 def test_an_epoch_has_an_order_of_its_own_and_always_the_same(

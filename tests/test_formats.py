@@ -567,3 +567,22 @@ def test_an_arrow_table_comes_in_with_its_names() -> None:
     assert format.origin_ == Origin("numpy", "float64", ("age", "pay"))
     with pytest.raises(FormatError, match='read as numbers, but "name" is not numeric: give format="table"'):
         VectorFormat().fit(arrow.table({"age": [1, 2], "name": ["x", "y"]}))
+
+
+def test_scaling_is_the_same_on_one_thread_and_on_two_and_exact_far_from_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isthmus.formats.arrays.CHUNK", 64)
+    X = np.random.default_rng(0).standard_normal((3_000, 3)) * [1e-3, 1.0, 1e160] + [1e6, -1e9, 0.0]
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(VectorFormat("standard").fit(X).scaling_)
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(found[0].offset, found[1].offset)
+    assert np.array_equal(found[0].step, found[1].step)
+    wide = X.astype(np.longdouble)
+    deviation = np.sqrt(np.square(wide - wide.mean(0)).mean(0))
+    assert np.abs((found[0].offset - wide.mean(0)) / deviation).max() < 1e-6
+    np.testing.assert_allclose(found[0].step, deviation.astype(float), rtol=1e-6)
