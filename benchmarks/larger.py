@@ -25,7 +25,11 @@ TIMED, SHORT = 10_000_000, 12  # rows of the table that is timed, and letters of
 NEURAL = 300_000  # rows of it that networks encode: their time is that of the rows
 FEW = 1000  # rows that show what the libraries take
 ROUNDS = 2  # in which the readers and the models take turns
-FIT = ["--model", "pca", "--latent", "8"]
+LIMITED = {
+    "PCA": ["--model", "pca", "--latent", "8"],
+    'Autoencoder(size="small", budget="20s")': ["--model", "autoencoder", "--latent", "8", "--size", "small",
+                                                "--budget", "20s"],
+}  # fmt: skip
 ENCODED = {
     "PCA()": ({"class": "PCA"}, TIMED),
     'Autoencoder(size="small")': ({"class": "Autoencoder", "size": "small", "epochs": 1, "verbose": False}, NEURAL),
@@ -208,7 +212,8 @@ def under_a_limit(folder: Path) -> None:
     for part in parts:
         part.unlink()
     table.write("larger", "Tables ten times a limit of memory that the system enforces",
-                f"{COLUMNS}The commands `fit --model pca` and `encode` on Parquet files of {in_part * BLOCK:,} rows, "
+                f"{COLUMNS}The commands `fit` and `encode` with {' and '.join(LIMITED)}, 8 latents, on Parquet "
+                f"files of {in_part * BLOCK:,} rows, "
                 f"of {WIDTH} bytes each as an Arrow table (names of {LETTERS} letters); ten files are "
                 f"{sum(sizes) / 2**30:.1f} GiB as an Arrow table and {on_disk:.1f} GB on disk. Each process has an "
                 f"RLIMIT_DATA of {LIMIT / 2**20:.0f} MiB, which counts all private memory, the libraries' too: what a "
@@ -231,21 +236,28 @@ def limited(folder: Path, parts: list[Path], sizes: list[int], rows_a_part: int)
         files = [str(part) for part in parts[:times]] or [str(few)]
         of = {"rows": f"{times * rows_a_part or FEW:,}", "times the limit": f"{sum(sizes[:times]) / LIMIT:.1f}"}
         rows.append({"what": "pyarrow.parquet.read_table"} | of | {"result": at_once(files)})
-        model, codes = folder / "model.isthmus", folder / "codes"
-        fit = child(ONE, LIMIT, json.dumps(["fit", *files, "-o", str(model), *FIT]))
-        print(times, fit, flush=True)
-        encode = child(ONE, LIMIT, json.dumps(["encode", str(model), *files, "-o", f"{codes}/"]))
-        same = child(SAME, model, files[0], codes)
-        shutil.rmtree(codes)
-        for what, found, told in (("fit, PCA", fit, "fitted"),
-                                  ("encode, PCA", encode, "same codes" if same else "OTHER CODES")):  # fmt: skip
-            rows.append({"what": what} | of | {
-                "result": told if not found["code"] else f"exit {found['code']}",
-                "s": f"{found['s']:.0f}", "CPU s": f"{found['cpu']:.0f}", "reads": found["passes"] if times else "",
-                "VmData, MiB": f"{found['data']:.0f}", "RssAnon, MiB": f"{found['anonymous']:.0f}",
-                "VmHWM, MiB": f"{found['peak']:.0f}",
-            })  # fmt: skip
-            print(rows[-1], flush=True)
+        for name, settings in LIMITED.items():
+            rows += under(folder, name, settings, files, of)
+    return rows
+
+
+def under(folder: Path, name: str, settings: list[str], files: list[str], of: dict[str, str]) -> list[dict[str, Any]]:
+    """Fit and encode with one model."""
+    model, codes = folder / "model.isthmus", folder / "codes"
+    fit = child(ONE, LIMIT, json.dumps(["fit", *files, "-o", str(model), *settings]))
+    encode = child(ONE, LIMIT, json.dumps(["encode", str(model), *files, "-o", f"{codes}/"]))
+    same = child(SAME, model, files[0], codes)
+    shutil.rmtree(codes)
+    rows = []
+    for what, found, told in (("fit", fit, "fitted"), ("encode", encode, "same codes" if same else "OTHER CODES")):
+        rows.append({"what": f"{what}, {name}"} | of | {
+            "result": told if not found["code"] else f"exit {found['code']}",
+            "s": f"{found['s']:.0f}", "CPU s": f"{found['cpu']:.0f}",
+            "reads": found["passes"] if "part-" in files[0] else "",
+            "VmData, MiB": f"{found['data']:.0f}", "RssAnon, MiB": f"{found['anonymous']:.0f}",
+            "VmHWM, MiB": f"{found['peak']:.0f}",
+        })  # fmt: skip
+        print(rows[-1], flush=True)
     return rows
 
 
