@@ -163,6 +163,21 @@ def test_what_was_hidden_teaches_no_deviation() -> None:
     assert likelihood().training_loss(params, x, seen).equal(likelihood().loss(params, x))
 
 
+def test_draws_of_a_code_and_what_they_leave_over_make_up_the_doubt() -> None:
+    """Of a cell that the encoder did not see: the spread of drawn codes and the noise about them together."""
+    model, frame = fitted("vae"), structured()
+    learned, hidden_cells = model.likelihood_, model.likelihood_.of_hidden()
+    assert (learned.noise <= learned.doubt).all()
+    assert (learned.noise[:5] < 0.9 * learned.doubt[:5]).any()
+    assert_array_equal(hidden_cells.variances(), learned.noise)
+    assert_array_equal(fitted("autoencoder").likelihood_.noise, fitted("autoencoder").likelihood_.doubt)
+    holes = frame[["key", *STRUCTURED]].copy()
+    holes["huge"] = np.nan
+    drawn = impute(model, holes, "draw")["huge"]
+    told, doubt = impute(model, holes, "mean", uncertainty=True)
+    assert 0.6 < (drawn - told["huge"]).std() / doubt[:, list(holes).index("huge")].mean() < 1.5
+
+
 def test_a_vae_of_a_table_learns_how_finely_it_tells_whole_rows() -> None:
     """Rows that were shown with holes must not hold the deviations up: a blurred likelihood asks for no fine code."""
     r = np.random.default_rng(0)

@@ -111,6 +111,10 @@ class Likelihood(nn.Module, ABC):
     def begin(self, x: Tensor) -> None:
         """Set what is learned to where training should begin, from some items (n, D...) in the scaled view."""
 
+    def of_hidden(self) -> Likelihood:
+        """The likelihood of elements that an encoder did not see: this one, unless it learned how far they lie."""
+        return self
+
     def residual_variance(self) -> float:
         """Variance of x around its mean, one number for all elements, in the scaled view; 0 where none is told."""
         return 0.0

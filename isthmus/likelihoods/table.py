@@ -53,6 +53,7 @@ class Table(Likelihood):
     n_params = 1
     LOWEST = 2 * math.log(0.05)  # of a learned log-variance
     doubt: Tensor
+    noise: Tensor
     columns: Tensor
     _weights: Tensor
     _numbers: Tensor
@@ -81,6 +82,7 @@ class Table(Likelihood):
         self.register_buffer(
             "doubt", torch.zeros(len(self.numbers))
         )  # variance about the means where cells were hidden
+        self.register_buffer("noise", torch.zeros(len(self.numbers)))  # what of it draws of the codes leave over
         if variance == "learned":
             self.log_variance = nn.Parameter(torch.zeros(len(self.numbers)))
         # What follows is worked out from the settings, and is no part of a file.
@@ -168,6 +170,12 @@ class Table(Likelihood):
     def variances(self) -> Tensor:
         """Of draws of the numbers about their means, (N,): learned, or ``doubt``; 0 before that."""
         return self._log_variance().exp() if self.variance == "learned" else self.doubt
+
+    def of_hidden(self) -> Table:
+        """The likelihood of cells that the encoder did not see, given a code drawn from what it makes of the others."""
+        made = Table(self.levels, self.owner, self.nats)
+        made.doubt.copy_(self.noise)
+        return made
 
     def _log_variance(self) -> Tensor:
         if self.variance == "learned":

@@ -240,6 +240,9 @@ class Neural(Telling):
         told = likelihood.cpu().mean(params)
         apart = (told - x).square().masked_fill(~asked, torch.nan)[:, likelihood.numbers]
         likelihood.doubt.copy_(torch.nan_to_num(apart.nanmean(0), nan=1.0))
+        moved = (likelihood.mean(self._drawn(seen, params, seed)) - told).square().masked_fill(~asked, torch.nan)
+        moved = torch.nan_to_num(moved[:, likelihood.numbers].nanmean(0))
+        likelihood.noise.copy_((likelihood.doubt - moved).clamp_min(0))
         form = self.format_
         assert isinstance(form, TableFormat)
         self._conditional = conditional_of(form, stored, learned_from)
@@ -247,6 +250,10 @@ class Neural(Telling):
             said = self._conditional.said(form.linear(seen))
             self._conditional.weigh(form.guess(likelihood, params), form, said, x.numpy(), asked.numpy())
         likelihood.to(self._device)
+
+    def _drawn(self, seen: Tensor, params: Tensor, seed: int) -> Tensor:
+        """What is decoded of codes that are drawn, where a model's codes are distributions: else ``params``."""
+        return params
 
     def _fitted_prior(self, stored: Tensor) -> priors.Prior:
         """The prior of the codes. Ctrl-C here costs a good prior, and not the trained network."""

@@ -169,6 +169,11 @@ class VAE(Neural):
     def _outputs(self, x: Tensor) -> Tensor:
         return self._posterior(x)[0]
 
+    def _drawn(self, seen: Tensor, params: Tensor, seed: int) -> Tensor:
+        mean, deviation = self._in_blocks(lambda part: torch.stack(self._moments(part), dim=1), seen).unbind(1)
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed))
+        return self._in_blocks(self._decode, mean + deviation * noise)
+
     def _prior(self) -> priors.Prior:
         return priors.StandardNormal()
 

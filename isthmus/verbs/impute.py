@@ -95,7 +95,7 @@ def impute(
                 drawn = mean + deviation * torch.randn(mean.shape, generator=generator)
                 params = model._in_blocks(model._decode, drawn)
             with torch.no_grad():
-                elements = likelihood.sample(params, generator)
+                elements = likelihood.of_hidden().sample(params, generator)
             if said is not None:
                 elements = beside.drawn(elements, own, guess, form, said, generator)
             filled.append(form.fill(source, form.unscale(elements)))
