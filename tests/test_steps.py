@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -178,7 +179,9 @@ def test_launches_take_all_steps_of_an_epoch(monkeypatch: pytest.MonkeyPatch) ->
             taken.append(len(shares))
             super().take(shares, factors)
 
-    model = fitted(monkeypatch, im.Autoencoder(3, **FAST), NUMBERS, Counted)
+    with mock.patch.object(Recorder, "__init__", autospec=True, side_effect=Recorder.__init__) as recorded:
+        model = fitted(monkeypatch, im.Autoencoder(3, **FAST), NUMBERS, Counted)
+    assert recorded.call_count == 2  # one of each length, however long the run
     assert taken == [2, 2, 2, 1] * 3  # 135 items learned from, 18 a step
     assert model.history_["steps"] == "recorded, 2 a launch"
 
