@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import isthmus as im
 from isthmus.formats.rows import Rows, RowsWriter
+from isthmus.formats.tables import TableFormat
 from isthmus.threads import ahead
 from isthmus.training import feed as feeds
 from isthmus.training.feed import ResidentFeed, StreamedFeed, data_hash, feed_for, seed_of
@@ -225,3 +226,18 @@ def test_the_hash_of_a_view_is_what_it_was(monkeypatch: pytest.MonkeyPatch) -> N
 def test_seeds_of_epochs_do_not_meet() -> None:
     seeds = {seed_of(seed, epoch) for seed in range(50) for epoch in range(-2, 200)}
     assert len(seeds) == 50 * 202
+
+
+@pytest.mark.parametrize("little", [0, 2**28])
+def test_rows_of_a_table_that_are_scaled_once_give_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch, mixed: Callable[..., Any], little: int
+) -> None:
+    frame = mixed(300)
+    form = TableFormat().fit(frame)
+    stored = form.to_tensor(frame)
+    monkeypatch.setattr(feeds, "LITTLE", little)
+    fed = feed_for(stored, torch.arange(250), form.scale, CPU, 0, once=True)
+    assert (fed.stored.data_ptr() == stored.data_ptr()) == (not little)
+    each = ResidentFeed(stored, torch.arange(250), form.scale, CPU, 0)
+    for one, other in zip(fed.batches(3, 32), each.batches(3, 32), strict=True):
+        assert torch.equal(one.nan_to_num(-1e9), other.nan_to_num(-1e9))

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import isthmus as im
-from isthmus.training import engine, recipe, steps
+from isthmus.training import engine, steps
 from isthmus.training.device import reproducible
 from isthmus.training.feed import ResidentFeed, StreamedFeed
 from isthmus.training.steps import Captured, Eager, State, launches_for
@@ -102,7 +102,6 @@ def fitted(monkeypatch: pytest.MonkeyPatch, model: Any, X: Any, way: Any, y: Any
 
     monkeypatch.setattr(engine, "launches_for", chosen)
     monkeypatch.setattr(steps, "MOST", 3)
-    monkeypatch.setattr(recipe, "_scaled_once", lambda format, device: bool(format.spec.columns))
     monkeypatch.setattr(steps, "Recording", Recorder)
     return model.fit(X) if y is None else model.fit(X, y)
 

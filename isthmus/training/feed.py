@@ -21,6 +21,7 @@ __all__ = ["Feed", "ResidentFeed", "StreamedFeed", "data_hash", "feed_for", "see
 CACHED = 2**20  # bytes of scaled items that are made together: they lie in a core's own cache until they are used
 SHARE = MEMORY_SHARE  # of the device's memory that items may take and still be resident
 BLOCK = 2**20  # bytes that lie side by side and are read together: long for a disk, short for a shuffle
+LITTLE = 2**28  # bytes that items may take twice, as they are kept and scaled
 PIECE = 2**16  # items that are scaled at a time
 WINDOW = 32  # blocks, from all over the data, whose items are shuffled together
 HASHED = 2**24  # bytes up to which every item counts for the hash; of larger data, so many bytes of spread items
@@ -49,11 +50,11 @@ def feed_for(
     """Resident where the items take at most half of the device's memory, else streamed; rows in a file always are.
 
     A rule on the whole memory and not on what is free now: two runs with one seed must choose alike. ``once``: items
-    rest as they are when scaled, where these fit.
+    rest as they are when scaled, where these take little of the processor's memory, or fit a GPU's.
     """
     if once and isinstance(stored, Tensor) and len(stored):
         wide = scale(stored[:1]).nbytes * len(stored)
-        if wide <= SHARE * min(memory_of(device), memory_limit()):
+        if wide <= (LITTLE if device.type == "cpu" else SHARE * min(memory_of(device), memory_limit())):
             scaled = torch.cat([scale(some) for some in stored.split(PIECE)])
             return ResidentFeed(scaled, rows, _as_it_is, device, seed)
     if isinstance(stored, Rows) or stored.numel() * stored.element_size() > SHARE * memory_of(device):

@@ -116,7 +116,8 @@ def fit_network(
     chosen = min(int(batch_size or batch_for(n_items)), n_items)
     peak = float(rate or RATE)
     most = -(-steps_for(n_items, effort) // max(n_items // chosen, 1)) if seconds is None else 10**9
-    feed = feed_for(stored, learn_from, format.scale, device, seed, once=_scaled_once(format, device))
+    # Columns of a table are scaled kind by kind, which takes longer than the rest of the feed: better once.
+    feed = feed_for(stored, learn_from, format.scale, device, seed, once=bool(format.spec.columns))
     watched = (stored[held_out] if len(held_out) else stored[:HELD_OUT]).to(device)
 
     def monitor() -> float:
@@ -160,11 +161,6 @@ def fit_network(
         )
     return history | {"items": len(stored), "held_out_items": len(held_out), "batch_size": chosen, "rate": peak,
                       "seed": seed}  # fmt: skip
-
-
-def _scaled_once(format: Format, device: torch.device) -> bool:
-    """Whether items rest scaled. Columns of a table are scaled kind by kind, which for a GPU are many small steps."""
-    return device.type == "cuda" and bool(format.spec.columns)
 
 
 def require_positive(**settings: Any) -> None:
