@@ -242,7 +242,8 @@ def test_unscale_undoes_scale_within_the_resolution(frame: Any) -> None:
         if code.word == "number":
             x, y = code._values(one), code._values(other)
             apart = 4 * max(abs(code.low), abs(code.high), code.deviation) * 2.0**-23
-            assert_allclose(y, x, atol=max(apart, 1) if code.whole and apart > 0.4 else apart)
+            unit = 1.0 if code.whole else 0.0 if code.decimals is None else 10.0**-code.decimals
+            assert_allclose(y, x, atol=max(apart, unit) if apart > 0.4 * unit else apart)
         elif code.word == "time":
             assert_allclose(other / code.step, one / code.step, atol=4e-6 * max(1, (code.high - code.low) / code.step))
         else:

@@ -65,6 +65,7 @@ FARTHEST = 20.0  # deviations of the middle nine tenths at which one value alone
 FEWEST = 50  # rows from which a column can be an identifier
 GAPS = 1.5  # numbers between the least and the greatest over rows, up to which different numbers count the rows
 LOOKED_AT = 2**14  # different numbers of a column that are looked at for one that comes twice
+MOST_DECIMALS = 6  # that a column of measurements can have: beyond, digits are what arithmetic left
 LONGEST = 32  # bytes of text that are kept
 
 
@@ -164,6 +165,8 @@ class Numbers(Found):
         self.count, self.mean, self.squares = 0, 0.0, 0.0
         self.low, self.high = math.inf, -math.inf
         self.whole = self.counting = True
+        self.decimals: int | None = 0  # which all values have at most; None: more than are looked for
+        self.two: set[float] = set()  # values of the first rows, three at most
         self.last: int | None = None
         self.different = _Different() if _is_integer(arrow) else None
         self.exact: set[Any] = set()  # at most two different values of whole numbers and decimals
@@ -198,11 +201,28 @@ class Numbers(Found):
         self.times += int((x == self.often).sum())
         self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
         self.whole = self.whole and bool((x == np.rint(x)).all())
+        self._count_decimals(x)
+        if len(self.two) < 3:
+            self.two |= {self.low, self.high, *x[(x != self.low) & (x != self.high)][:1].tolist()}
         mean, total = float(x.mean()), self.count + len(x)
         self.squares += float(np.square(x - mean).sum()) + (mean - self.mean) ** 2 * self.count * len(x) / total
         self.mean += (mean - self.mean) * len(x) / total
         self.count = total
         self.quantiles.add(x)
+
+    def _count_decimals(self, x: np.ndarray) -> None:
+        """Whether all values are written with some decimals: prices, and measurements by a ruler."""
+        if self.decimals is None or self.whole:
+            return
+        if (own := {"double": np.float64, "float": np.float32}.get(str(self.arrow))) is None:
+            self.decimals = None
+            return
+        for some in (x[:64], x):  # the first rows tell for most columns
+            while not (np.round(some, self.decimals).astype(own) == some).all():
+                if self.decimals == MOST_DECIMALS:
+                    self.decimals = None
+                    return
+                self.decimals += 1
 
     def _follow(self, array: Any) -> None:
         """Whether numbers rise from row to row, as numbers of rows do, in a part of them too."""
@@ -239,7 +259,10 @@ class Numbers(Found):
         share = self.times / self.count
         spike = self.often if self.varied and SPIKE <= share < 1 else None
         grid = self._quantiles(spike)
-        heavy, centre, spread = self._tails(grid)
+        two = len(self.two) == 2
+        heavy, centre, spread = (False, self.low, self.high - self.low) if two else self._tails(grid)
+        part = (self.mean - self.low) / (self.high - self.low) if two else 0.0
+        note = f"two values: {self.high:.6g} in {part:.0%}, {self.low:.6g} in the rest" if two and not duration else ""
         bent = np.arcsinh((grid - centre) / spread) if heavy else grid
         mean, deviation = (float(bent.mean()), float(bent.std())) if heavy or spike is not None else (
             self.mean, math.sqrt(self.squares / self.count))  # fmt: skip
@@ -247,8 +270,9 @@ class Numbers(Found):
             deviation = max(abs(mean), 1.0)
         edges = np.unique(((np.quantile(bent, np.linspace(0, 1, BINS + 1)) - mean) / deviation).astype(np.float32))
         return Number(
-            self.name, kind, str(self.arrow), self.missing, "", heavy, centre, spread, mean, deviation, self.low,
+            self.name, kind, str(self.arrow), self.missing, note, heavy, centre, spread, mean, deviation, self.low,
             self.high, whole, spike, share if spike is not None else 0.0, tuple(map(float, edges)),
+            None if whole or self.whole else self.decimals,
         )  # fmt: skip
 
     def _numbers_rows(self) -> bool:

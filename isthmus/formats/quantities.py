@@ -53,6 +53,7 @@ class Number(Code):
     low, high : least and largest value learned from; what is decoded is held between them
     whole : all values were whole numbers: what is decoded is rounded
     edges : quantiles of y, rising, for the bins of a network
+    decimals : which all values had at most: what is decoded is rounded to them, as are whole numbers. None: more than 6
     """
 
     heavy: bool
@@ -66,6 +67,7 @@ class Number(Code):
     spike: float | None
     spike_share: float
     edges: tuple[float, ...]
+    decimals: int | None = None
 
     word: ClassVar[str] = "number"
 
@@ -244,6 +246,8 @@ class Number(Code):
         missing = np.isnan(x)
         if (self.whole and whole) or self.store in ("i4", "i8"):
             x = np.rint(x)
+        elif whole and self.decimals is not None:
+            x = np.round(x, self.decimals)
         if self.store in ("f4", "f8"):
             return x.astype(self.store)
         x = np.where(missing, 0, x)
@@ -271,11 +275,16 @@ class Number(Code):
 
     def in_words(self) -> str:
         found = f"{self.low:.6g} to {self.high:.6g}" + (", heavy tails" if self.heavy else "")
+        if self.decimals is not None:
+            found += f", {self.decimals} decimal{'' if self.decimals == 1 else 's'}"
         return found + (f", {self.spike:.6g} in {self.spike_share:.0%}" if self.spike is not None else "")
 
     @classmethod
     def from_json(cls, saved: Saved) -> Self:
+        saved.values.setdefault("decimals", None)  # earlier files have none
         made = super().from_json(saved)
+        if made.decimals is not None:
+            saved.integer("decimals", 1, 30)
         numbers: dict[str, Any] = {
             name: saved.number(name) for name in ("centre", "spread_", "mean", "deviation", "low", "high")
         }

@@ -31,8 +31,9 @@ def impute(
     ----------
     model : any embedding that was fitted to a table
     X : a table with the columns learned from, in the form in which it shall come back; holes are null, None, NaN, NaT
-    how : "mode", the default: the likeliest value. "mean": of numbers the expected value in the column's own unit,
-        which has the least squared error, a fraction unless the column's dtype is one of integers; otherwise as "mode".
+    how : "mode", the default: the likeliest value, rounded as the column's values are (6 decimals at most). "mean":
+        of numbers the expected value in the column's own unit, which has the least squared error, a fraction unless
+        the column's dtype is one of integers; otherwise as "mode".
         "draw": a value drawn from what is possible, so that the filled column spreads as a true one does
     draws : with "draw": a list of so many filled tables, for multiple imputation. None: one table
     seed : of the draws

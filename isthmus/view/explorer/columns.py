@@ -99,7 +99,7 @@ def _number(code: Number, places: list[Place]) -> dict[str, Any]:
     whole = code.whole or code.store in ("i4", "i8")
     column: dict[str, Any] = {
         "kind": "number", "at": places[0][0], "x": x.tolist(), "y": code.unscaled(x).tolist(),
-        "digits": 0 if whole else int(decimals[1]) if decimals else None,
+        "digits": 0 if whole else int(decimals[1]) if decimals else code.decimals,
     }  # fmt: skip
     if code.heavy:
         column["sinh"] = {"centre": code.centre, "spread": code.spread_, "mean": code.mean,
