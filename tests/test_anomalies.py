@@ -494,3 +494,21 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code, _, error = run("anomalies", model, new, "--calibration", new, "--fdr", "0.001")
     assert code == 1
     assert "999" in error
+
+
+def test_calibrating_with_the_items_of_the_fit_is_warned_of(tmp_path: Path, capsys: Any) -> None:
+    seen, new = on_a_plane(300, 0), on_a_plane(50, 1)
+    model = im.PCA(2).fit(seen)
+    with pytest.warns(im.errors.IsthmusWarning, match="learned from 300 of the 300 items to calibrate with.* too low"):
+        im.detect(model, new, calibration=seen)
+    im.detect(model, new, calibration=on_a_plane(300, 2))  # warnings are errors
+    np.save(tmp_path / "seen.npy", seen)
+    fitted = tmp_path / "m.isthmus"
+    for line in (
+        ["fit", f"{tmp_path}/seen.npy", "-o", f"{fitted}", "--model", "pca", "--latent", "2"],
+        ["anomalies", f"{fitted}", f"{tmp_path}/seen.npy", "--calibration", f"{tmp_path}/seen.npy"],
+    ):
+        with pytest.raises(SystemExit) as exit:
+            cli.main(line)
+        assert not exit.value.code
+    assert "note: the model has learned from 270 of the 300 items to calibrate with" in capsys.readouterr().err

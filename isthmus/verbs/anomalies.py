@@ -22,7 +22,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from isthmus.errors import DataError, NotSupported, SettingError
+from isthmus.errors import DataError, NotSupported, SettingError, warn
+from isthmus.evaluate import rows_not_learned
 from isthmus.models.embedding import BLOCK
 from isthmus.verbs.conformal import discoveries, p_values, require_enough, require_share, surprise
 from isthmus.verbs.local_outliers import LocalOutliers
@@ -238,7 +239,8 @@ def detect(
     X : n items of the form that was learned
     fdr : false-discovery rate, above 0 and below 1
     calibration : normal items that neither the model nor the reference knows, 1 / fdr - 1 at least. None, with a
-        detector: those that it held out. Anomalies among them make p-values larger, and the list shorter
+        detector: those that it held out. Anomalies among them make p-values larger, and the list shorter. The very
+        items of the fit are recognised, and warned of: their scores are too low
     reference, score : as in ``anomaly_scores``
     seed : of that chance, which is drawn from it and from all scores: the same items give the same list, in any order
 
@@ -268,6 +270,7 @@ def detect(
         reference = Reference(model, reference)  # once, for both
     if calibration is not None:
         normal = anomaly_scores(model, calibration, score, reference=reference)
+        _note_learned(getattr(model, "model_", model), calibration)
     elif getattr(model, "held_out_count_", 0) and score == "combined":
         normal = model.calibration_
     else:
@@ -281,6 +284,18 @@ def detect(
     drawn = [seed, *(zlib.crc32(np.sort(some).tobytes()) for some in (normal, scores))]
     chance = np.random.default_rng(drawn).random()
     return Detection(discoveries(p, len(normal), fdr, chance), p, scores)
+
+
+def _note_learned(model: Any, calibration: Any) -> None:
+    """A warning where the items to calibrate with are the very items of the fit, whose scores are too low."""
+    if "data" not in model.history_ and "apart" not in model.history_:
+        return
+    stored = model._stored(calibration)
+    if learned := len(stored) - len(rows_not_learned(model, stored)):
+        warn(
+            f"the model has learned from {learned} of the {len(stored)} items to calibrate with: their scores are too "
+            "low, so more is flagged falsely than was asked for. Calibrate with normal items that it has not seen"
+        )
 
 
 # ---- what a model says of stored items -------------------------------------------------------------------------------
