@@ -27,6 +27,7 @@ from isthmus import metrics, priors, store
 from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupported, SettingError
 from isthmus.formats.base import Format
 from isthmus.formats.infer import format_from_json, format_of
+from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, likelihood_from_json
 from isthmus.models.conditional import Conditional
 from isthmus.threads import side_by_side
@@ -217,11 +218,16 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _encoded(self, X: Any) -> Iterator[Tensor]:
         """The codes of items, piece by piece in their order; what is next is read while these are computed."""
+        together = self._device.type == "cpu" and self._takes_threads
+        if together and isinstance(self.format_, TableFormat):
+            yield from self.format_.through(X, self._codes_of_columns)
+            return
         parts = (part for stored in self.format_.pieces(X) for part in self.format_.require(stored).split(PART))
-        if self._device.type != "cpu" or not self._takes_threads:
-            yield from map(self._codes_of, parts)
-        else:
-            yield from side_by_side(self._codes_of, parts)
+        yield from side_by_side(self._codes_of, parts) if together else map(self._codes_of, parts)
+
+    def _codes_of_columns(self, x: np.ndarray) -> Tensor:
+        """The elements of a table's rows (E, n) float32, which may be written over, to codes."""
+        return self._in_blocks(lambda rows: self._encode(rows).float(), torch.from_numpy(np.ascontiguousarray(x.T)))
 
     def _codes_of(self, stored: Tensor) -> Tensor:
         """Stored (n, D...) to codes. Tables are scaled at once: that is many small steps, each row for itself."""

@@ -275,8 +275,11 @@ class PCA(Embedding):
 
     def _encoded(self, X: Any) -> Iterator[Tensor]:
         if isinstance(self.format_, TableFormat):
-            return self.format_.through(X, self._projection.of_columns)
+            _ = self._projection  # made before threads ask for it
         return super()._encoded(X)
+
+    def _codes_of_columns(self, x: np.ndarray) -> Tensor:
+        return self._projection.of_columns(x)
 
     @property
     def _projection(self) -> Projection:
