@@ -546,3 +546,22 @@ def test_the_work_of_anybodys_layers_is_counted_and_leaves_them_as_they_were() -
     assert norm.training
     assert int(norm.num_batches_tracked) == 0
     assert not module[0]._forward_hooks
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_held_out_items_are_looked_at_in_the_precision_of_the_steps(
+    monkeypatch: pytest.MonkeyPatch, pays: bool
+) -> None:
+    seen = []
+    loss = Autoencoder._loss
+
+    def noting(self: Autoencoder, x: Tensor, moment: Moment) -> Tensor:
+        seen.append((torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
+        return loss(self, x, moment)
+
+    monkeypatch.setattr("isthmus.training.recipe.bf16_pays", lambda *_: pays)
+    monkeypatch.setattr(Autoencoder, "_loss", noting)
+    X = np.random.default_rng(0).standard_normal((60, 6)).astype(np.float32)
+    model = Autoencoder(2, network=(8,), epochs=2, device="cpu").fit(X)
+    assert set(seen) == {(True, pays), (False, pays)}
+    assert np.isfinite(model.history_["held_out"]).all()

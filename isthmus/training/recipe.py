@@ -23,7 +23,7 @@ from isthmus.formats.base import Format
 from isthmus.formats.rows import AllBut
 from isthmus.networks.coder import Coder
 from isthmus.training.bar import Bar
-from isthmus.training.device import bf16_pays, reproducible, threads_for
+from isthmus.training.device import autocast, bf16_pays, reproducible, threads_for
 from isthmus.training.engine import History, Moment, Objective, train
 from isthmus.training.feed import data_hash, feed_for, seed_of
 from isthmus.training.supervision import Supervision
@@ -124,8 +124,9 @@ def fit_network(
         total = torch.zeros((), dtype=torch.float64, device=device)
         generator = torch.Generator(device).manual_seed(seed_of(seed, -2))
         now = Moment(torch.ones((), device=device), generator)
-        for start in range(0, len(watched), MONITOR_ROWS):
-            total += loss(format.scale(watched[start : start + MONITOR_ROWS]), now).double().sum()
+        with autocast(device, bf16):  # as precise as the steps, in half the time
+            for start in range(0, len(watched), MONITOR_ROWS):
+                total += loss(format.scale(watched[start : start + MONITOR_ROWS]), now).double().sum()
         return float(total) / len(watched) + (beside.held_out() if beside is not None else 0.0)
 
     def objective(x: Tensor, moment: Moment) -> Tensor:
@@ -135,6 +136,7 @@ def fit_network(
     module.to(device)
     with reproducible(seed):
         works = [chosen * work for work in module.products(format.spec.shape)]
+    bf16 = bf16_pays(device, sum(works))
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     with threads_for(device, works):
         history = train(
@@ -146,7 +148,7 @@ def fit_network(
             batch_size=chosen,
             seed=seed,
             device=device,
-            bf16=bf16_pays(device, sum(works)),
+            bf16=bf16,
             budget=seconds,
             weight_decay=weight_decay,
             bar=Bar(title, verbose),
