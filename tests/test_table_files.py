@@ -114,7 +114,7 @@ def test_csv_delimiter_and_encoding_are_found(tmp_path, delimiter, encoding, end
 def test_csv_encodings_that_are_given(tmp_path):
     path = written(tmp_path / "a.csv", "a,b\né,1\nü,2\n", "latin-1")
     assert whole(source_of(path, encoding="latin-1"))["a"].to_pylist() == ["é", "ü"]
-    with pytest.raises(DataError, match=r'a.csv: line 2 is not text in utf-8.*encoding="latin-1".*--encoding latin-1'):
+    with pytest.raises(DataError, match=r'a.csv: line 2 is not text in utf-8.*give encoding="latin-1", or'):
         source_of(path).count()
     late = written(tmp_path / "late.csv", "a,b\n" + "x,1\n" * 400_000 + "é,1\n", "latin-1")
     with pytest.raises(DataError, match="late.csv: line 400002 is not text in utf-8"):
@@ -137,6 +137,7 @@ def test_csv_headers(tmp_path):
     assert read('\n\n"a\nb",c\n\n1,2\n\n') == {"a\nb": [1], "c": [2]}
     assert read(",a\n0,x\n1,y\n") == {"0": [0, 1], "a": ["x", "y"]}
     assert read("a\n1\n2\n") == {"a": [1, 2]}
+    assert read("said\nHello, you\nWell, well\nNo, no\n") == {"said": ["Hello, you", "Well, well", "No, no"]}
     assert read("name;x\nb;1,5\nc;2\n") == {"name": ["b", "c"], "x": [1.5, 2.0]}
     assert read("1,5;2,5\n3,5;4\n") == {"0": [1.5, 3.5], "1": [2.5, 4.0]}
     assert read("x;y\n1,5;1.5\n1.5;2.5\n") == {"x": ["1,5", "1.5"], "y": [1.5, 2.5]}
@@ -153,6 +154,14 @@ def test_csv_headers(tmp_path):
         ("a,b\n1,2\n3,4,5\n6,7\n", "line 3 has 3 fields, and 2 are expected.*double quotes"),
         ('a,b\n"x\ny",2\n3\n', "line 4 has 1 fields, and 2 are expected"),
         ("a,a\n1,2\n", 'two columns of the name "a"'),
+        (
+            "# exported\na,b,c\n1,2,x\n3,4,y\n5,6,z\n",
+            "first line has one field, and those below have 3, cut by a comma",
+        ),
+        ("Sales of May\na;b;c\n1,5;2;x\n3;4;y\n5;6;z\n", "have 3, cut by a semicolon. Is it a title or a comment"),
+        ("PAR1\0\0\0", "is a Parquet file by its content: call it .parquet"),
+        ("a,b\n" + "1,2\n" * 50 + "\0\0", "holds zero bytes.*Is it a file of another kind"),
+        ("a,b\n1,2\n3,4\n".replace("", "\0")[1:], 'holds zero bytes.*Is it encoding="utf-16-le"'),
         ('a,b\n1,"2\n3,4\n', "the row that begins in line 2 cannot be read.*never closes"),
         ('a,b\n1,"2\n' + "3,4\n" * 2_000_000, "the row that begins in line 2 cannot be read.*never closes"),
     ],

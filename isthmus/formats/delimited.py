@@ -46,6 +46,7 @@ DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 BLOCK = 2**22  # bytes read at a time; a row must fit in one
 LINES = 8192  # of JSON, likewise
+TITLED = 4  # rows from which a first line that is cut less than all others is no line of names
 HEAD = 2**20  # bytes looked at for the delimiter and the header
 UNITS = ("s", "ms", "us", "ns")
 STAMPS = tuple(f"timestamp[{unit}]" for unit in UNITS)
@@ -125,7 +126,9 @@ class File:
 
     def damaged(self, error: BaseException | str, where: str = "") -> DamagedFileError:
         """The error for contents that cannot be read."""
-        return DamagedFileError(f"{self.name} is cut short or damaged{where}: {error}. Fetch or write it again")
+        return DamagedFileError(
+            f"{self.name} is cut short or damaged{where}: {str(error).rstrip('.')}. Fetch or write it again"
+        )
 
 
 @dataclass(frozen=True)
@@ -308,7 +311,11 @@ def _dialect(file: File, delimiter: str | None, encoding: str | None) -> _Dialec
         utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         encoding = "utf-16" if utf_16 else "utf-8"
         if not utf_16 and b"\0" in head:
-            raise DataError(f'{file.name} holds zero bytes, and is no text in UTF-8. Is it encoding="utf-16-le"?')
+            if head.startswith(b"PAR1"):
+                raise DataError(f"{file.name} is a Parquet file by its content: call it .parquet")
+            likely = 0.2 < head.count(0) / len(head) < 0.8  # of letters every other byte is zero
+            mend = 'Is it encoding="utf-16-le"?' if likely else "Is it a file of another kind?"
+            raise DataError(f"{file.name} holds zero bytes, and is no text in UTF-8. {mend}")
     try:
         decoder = codecs.getincrementaldecoder("utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)()
         text = decoder.decode(head, len(head) < HEAD)
@@ -324,6 +331,13 @@ def _dialect(file: File, delimiter: str | None, encoding: str | None) -> _Dialec
     else:
         found = max(DELIMITERS, key=lambda mark: _worth(rows[mark]))
     used = found if delimiter is None else delimiter
+    if delimiter is None and len(rows[found][0]) == 1:
+        for mark, cut in rows.items():
+            if len(cut) >= TITLED and len(widths := {len(row) for row in cut[1:]}) == 1 and max(widths) > 2:
+                raise DataError(
+                    f"{file.name}: the first line has one field, and those below have {max(widths)}, cut by "
+                    f"{DELIMITERS[mark]}. Is it a title or a comment? Remove it: the first line names the columns"
+                )
     first = [cell.strip() for cell in rows[used][0]]
     if len(first) == 1 < len(rows[found][0]):
         raise DataError(
