@@ -94,6 +94,12 @@ class Table(Likelihood):
             beyond = torch.arange(width) >= torch.tensor([self.levels[e] for e in elements])[:, None]
             self.register_buffer(f"_beyond{width}", beyond, persistent=False)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *given: Any) -> None:
+        """As every module, and from files that are older than ``noise``: then draws spread as they did."""
+        if f"{prefix}doubt" in state_dict:
+            state_dict.setdefault(f"{prefix}noise", state_dict[f"{prefix}doubt"].clone())
+        super()._load_from_state_dict(state_dict, prefix, *given)
+
     @classmethod
     def of(cls, columns: Sequence[Any], variance: str = "unit") -> Table:
         """For the elements of a table's ``spec.columns``."""
