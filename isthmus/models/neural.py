@@ -42,7 +42,7 @@ DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
 ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
-TABLES = 2.0  # factor on the steps of a table: half of its rows are seen with holes, which is a task of its own
+ROWS = 10_000  # of a table, up to which it takes twice the steps: filling holes is a task of its own (dev/LOG.md)
 CODES = 50_000  # of which the priors of classes are fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
 SIDE_OF_SHIFTS = 16  # the part of the shortest side by which items are moved, where shifts is None
@@ -156,7 +156,7 @@ class Neural(Telling):
             seed=seed,
             device=device,
             epochs=self.epochs,
-            effort=self.effort * (TABLES if isinstance(self.likelihood_, Table) else 1.0),
+            effort=self.effort * (_effort(len(stored)) if isinstance(self.likelihood_, Table) else 1.0),
             batch_size=self.batch_size,
             rate=self.rate,
             budget=self.budget,
@@ -377,6 +377,11 @@ class Neural(Telling):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.network_.eval()
+
+
+def _effort(rows: int) -> float:
+    """Factor on the steps of a table: 2 for up to ROWS rows, then less: many rows teach it by themselves."""
+    return 1 + min((ROWS / max(rows, 1)) ** 0.5, 1.0)
 
 
 def _is_pair(network: Any) -> bool:
