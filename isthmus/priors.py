@@ -403,11 +403,14 @@ def _mixture_of(
         return np.ones(1), white.mean(0, keepdims=True), spread[None]
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Fitted
+    from threadpoolctl import threadpool_limits
 
     # A looser end than scikit-learn's 1e-3 nats a code: a third of the time for 0.1 nats at most (30 coordinates).
     kind = "full" if full else "diag"
     fitted = Fitted(count, covariance_type=kind, tol=1e-2, reg_covar=least_variance, max_iter=30, random_state=seed)
-    with warnings.catch_warnings():  # fewer distinct codes than components, or not settled in time: still a mixture
+    # Of few codes each operation is too small to be shared: two threads take longer, and far longer on a busy machine.
+    alone = threadpool_limits(1 if n <= GaussianMixture.MOST_CODES else None)
+    with alone, warnings.catch_warnings():  # fewer distinct codes than components, or not settled in time: a mixture
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted.fit(white)
     covariances = fitted.covariances_.astype(np.float64)
