@@ -261,12 +261,12 @@ def decoded_grid(model: Any, X: Any, latents: Sequence[int] = (0, 1), *, labels:
     drawing.scatter(right, codes, labels_for(labels, len(codes)))
     (a, b), (c, d) = (range_of(codes[:, j], 2) for j in range(2))
     right.plot([a, b, b, a, a], [c, c, d, d, c], color=theme.faint, linewidth=0.9, zorder=2)
-    for one, said in ((left, ""), (right, "   (framed: what the grid shows)")):
-        across = f"latent {latents[0]} \N{RIGHTWARDS ARROW}{said}"
-        framed(one, theme, across, f"latent {latents[1]} \N{UPWARDS ARROW}", None)
+    for one in (left, right):
+        framed(one, theme, f"latent {latents[0]} \N{RIGHTWARDS ARROW}", f"latent {latents[1]} \N{UPWARDS ARROW}", None)
         one.set_xticks([])
         one.set_yticks([])
     right.set_box_aspect(glyphs.ratio)
+    right.xaxis.label.set_text(right.get_xlabel() + "\nframed: the grid")  # beside, it would reach into the grid
     return ax
 
 
