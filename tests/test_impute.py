@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import isthmus as im
 from isthmus.errors import DataError, FormatError, IsthmusWarning, NotSupported, SettingError
 from isthmus.formats import TableFormat
 from isthmus.models import PCA, VAE, Autoencoder
@@ -275,3 +276,23 @@ def test_what_cannot_be_imputed() -> None:
         impute(fitted("pca"), holes[:0])
     with pytest.raises(FormatError, match="is no table"):
         impute(fitted("pca"), [1, 2])
+
+
+@pytest.mark.parametrize("labels", [None, "text", "twice"])
+def test_a_pandas_frame_keeps_its_index(labels: str | None) -> None:
+    random = np.random.default_rng(0)
+    age = random.integers(18, 80, 120)
+    frame = pd.DataFrame({"age": age, "kind": random.choice(["a", "b"], 120), "price": age * 10.0})
+    frame = frame.sample(frac=1, random_state=0)  # as a division into parts leaves it
+    if labels:
+        frame.index = [f"r{i if labels == 'text' else i // 2}" for i in range(120)]
+    holed = frame.assign(price=frame["price"].where(np.arange(120) % 7 > 0))
+    model = im.PCA(2).fit(holed)
+    there = holed["price"].notna()
+    for made in (im.impute(model, holed), *im.impute(model, holed, "draw", draws=2), model.reconstruct(holed)):
+        pd.testing.assert_index_equal(made.index, frame.index)
+    if labels != "twice":
+        filled = holed.assign(price=im.impute(model, holed)["price"])  # put back by the index
+        assert (filled["price"][there] == frame["price"][there]).all()
+    numbers = frame[["age", "price"]]
+    pd.testing.assert_index_equal(im.PCA(1).fit(numbers).reconstruct(numbers).index, frame.index)

@@ -108,6 +108,14 @@ def test_what_cannot_be_converted_is_refused_by_name(learned: Any, name: str, va
         learned.to_tensor(mixed().assign(**{name: values}))
 
 
+@pytest.mark.parametrize(("name", "text"), [("age", "fifty"), ("born", "19/12/2023"), ("member", "perhaps")])
+def test_the_cell_that_cannot_be_converted_is_told(learned: Any, name: str, text: str, mixed: Any) -> None:
+    frame = mixed()
+    own = frame[name].astype("str").where(frame[name].notna(), None)
+    with pytest.raises(FormatError, match=rf'column "{name}" holds .{text}. in row 217, which cannot be read as'):
+        learned.to_tensor(frame.assign(**{name: own.where(frame.index != 217, text)}))
+
+
 # ---- bad input -----------------------------------------------------------------------------------------------------
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "from_cells",
     "from_mapping",
     "from_numpy",
+    "indexed_as",
     "library",
     "merged_levels",
     "normal_array",
@@ -97,7 +98,7 @@ class Container:
 
         What is null becomes what the dtype has for a missing value: None, NaN, NaT or NA. A column of whole numbers or
         truths that had none becomes "Int64" or "boolean" in pandas, floats or objects in NumPy, if it has some now. A
-        pandas frame has a plain index from 0.
+        pandas frame has a plain index from 0: see ``indexed_as``.
 
         Parameters
         ----------
@@ -184,6 +185,13 @@ class Container:
             for field in schema
         )
         return cls(kind, tuple(schema.names), words)
+
+
+def indexed_as(made: Any, items: Any) -> Any:
+    """A pandas frame with the index of the frame that it was made of, row by row; anything else as it is."""
+    if all(type(one).__module__.partition(".")[0] == "pandas" and hasattr(one, "columns") for one in (made, items)):
+        made.index = items.index
+    return made
 
 
 def library(name: str) -> Any:

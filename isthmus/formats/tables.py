@@ -263,6 +263,12 @@ class TableFormat(Format):
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, DataError):
                 raise
+            if (row := _unreadable(code, array)) is not None:
+                text = str(array[row].as_py())
+                raise FormatError(
+                    f'column "{code.name}" holds {shortened(text)} in row {first + row}, which cannot be read as '
+                    f"{code.type}, the type learned. Convert the column first, or empty cells that are no such value"
+                ) from error
             raise FormatError(
                 f'column "{code.name}" holds {array.type}, which cannot be read as {code.type}, the type learned:'
                 f" {error}. Convert it first"
@@ -539,6 +545,27 @@ class TableFormat(Format):
         if not hasattr(self, "codes_"):
             return "<TableFormat, not fitted>"
         return f"<TableFormat: {len(self.codes_)} columns, {self.spec}>"
+
+
+def _unreadable(code: Code, array: Any) -> int | None:
+    """Place of the first cell of a text that is no value of a column, by halves; None where it is not for one cell."""
+    from pyarrow import float64, types
+
+    def fails(start: int, stop: int) -> bool:
+        some = array.slice(start, stop - start)
+        try:
+            some.cast(float64()) if isinstance(code, Number) else code.pack(some)
+        except (ValueError, TypeError, OverflowError):  # Arrow's own are ValueErrors
+            return True
+        return False
+
+    start, stop = 0, len(array)
+    if not (types.is_string(array.type) or types.is_large_string(array.type)) or not fails(start, stop):
+        return None
+    while stop - start > 1:
+        half = (start + stop) // 2
+        start, stop = (start, half) if fails(start, half) else (half, stop)
+    return start
 
 
 def _own(rows: np.ndarray, place: slice, code: Code) -> np.ndarray:

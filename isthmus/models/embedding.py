@@ -26,6 +26,7 @@ from torch import Tensor
 from isthmus import metrics, priors, store
 from isthmus.errors import DamagedFileError, DataError, FormatError, NotSupported, SettingError
 from isthmus.formats.base import Format
+from isthmus.formats.containers import indexed_as
 from isthmus.formats.infer import format_from_json, format_of
 from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, likelihood_from_json
@@ -255,9 +256,12 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return self.format_.from_tensor(self.format_.unscale(modes))
 
     def reconstruct(self, X: Any) -> Any:
-        """``decode(encode(X))``: what is left of the items after the bottleneck; identifiers of tables as they were."""
+        """``decode(encode(X))``: what is left of the items after the bottleneck.
+
+        Identifiers of tables, and the index of a pandas frame, are as they were.
+        """
         modes = self._in_blocks(self._mode, self._codes(self.encode(X)))
-        return self.format_.from_tensor_of(self.format_.unscale(modes), X)
+        return indexed_as(self.format_.from_tensor_of(self.format_.unscale(modes), X), X)
 
     def transform(self, X: Any) -> np.ndarray:
         """``encode``, under scikit-learn's name."""

@@ -59,6 +59,7 @@ def impute(
     >>> int(im.impute(model, frame).isna().sum().sum())
     0
     """
+    from isthmus.formats.containers import indexed_as
     from isthmus.formats.frames import source_of
 
     form = getattr(model, "format_", None)
@@ -99,8 +100,8 @@ def impute(
                 elements = likelihood.of_hidden().sample(params, generator)
             if said is not None:
                 elements = beside.drawn(elements, own, guess, form, said, generator)
-            filled.append(form.fill(source, form.unscale(elements)))
+            filled.append(indexed_as(form.fill(source, form.unscale(elements)), X))
         filled = filled if draws else filled[0]
     else:
-        filled = form.fill(source, form.best(guess, mean=how == "mean"))
+        filled = indexed_as(form.fill(source, form.best(guess, mean=how == "mean")), X)
     return (filled, form.uncertainty(source, guess)) if uncertainty else filled
