@@ -305,7 +305,10 @@ def reconstruct(model: str, items: Any, read: Callable[..., Any], skip_corrupt: 
 @writes
 def impute(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, how: str, seed: int,
            output: str, overwrite: bool) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """Fill the holes of a table; cells that have a value stay as they are.
+    """Fill the holes of a table; cells that have a value keep it.
+
+    A CSV is written anew: moments with a time zone in UTC, truths as true and
+    false.
 
     \b
     Example:
