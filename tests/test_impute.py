@@ -296,3 +296,29 @@ def test_a_pandas_frame_keeps_its_index(labels: str | None) -> None:
         assert (filled["price"][there] == frame["price"][there]).all()
     numbers = frame[["age", "price"]]
     pd.testing.assert_index_equal(im.PCA(1).fit(numbers).reconstruct(numbers).index, frame.index)
+
+
+def test_holes_of_a_wide_table_are_filled_no_worse_than_by_what_is_usual() -> None:
+    """By a network that took chance for a rule, of columns that say nothing of each other."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.standard_normal((400, 280))).add_prefix("n")
+    for name, chances in (("country", [0.5, 0.2, 0.2, 0.1]), ("town", [0.7, 0.1, 0.1, 0.1])):
+        frame[name] = random.choice(["NL", "DE", "FR", "BE"], 400, p=chances)
+    hidden = random.random(frame.shape) < 0.2
+    holed = frame.mask(hidden)
+    model = Autoencoder(4, epochs=40, size="small", verbose=False).fit(holed)
+
+    def told() -> tuple[float, float]:
+        filled = impute(model, holed)
+        right = [(frame[c] == filled[c])[hidden[:, 280 + i]].mean() for i, c in enumerate(("country", "town"))]
+        truth, said = (table.to_numpy()[:, :280][hidden[:, :280]].astype(float) for table in (frame, filled))
+        return float(np.mean(right)), float(np.square(truth - said).mean() / np.square(truth).mean())
+
+    usual = [(frame[c] == holed[c].mode()[0])[hidden[:, 280 + i]].mean() for i, c in enumerate(("country", "town"))]
+    right, error = told()
+    assert right > np.mean(usual) - 0.01
+    assert error < 1.03
+    model._conditional = None  # the network alone
+    right, error = told()
+    assert right < np.mean(usual) - 0.01
+    assert error > 1.03

@@ -25,7 +25,7 @@ from isthmus.formats.tables import TableFormat
 __all__ = ["MOST_LINES", "Conditional", "Said", "conditional_of"]
 
 ROWS = 5_000  # from which a covariance of some hundred numbers is known well enough
-MOST_LINES = 256  # numbers of the linear view; a table beyond goes without, for a row costs the cube of what it lacks
+MOST_LINES = 256  # numbers of the linear view; beyond, columns stand alone: a row costs the cube of what it lacks
 WORK = 2**27  # rows times squared numbers that a pass may take: less than a second
 ROUNDS = 8  # of expectation and maximisation; later ones change the third digit
 LEAST = 1e-6  # chance of a level, where a line goes below zero
@@ -47,7 +47,8 @@ class Conditional:
 
     Parameters
     ----------
-    mean : (F,) float64; covariance : (F, F) float64, positive definite
+    mean : (F,) float64; covariance : (F, F) float64, positive definite, or (F,), the variances of columns that are
+        taken to be independent, so that what is said of a cell is what the column is like
     trust : (E,) share of the decoder in the pool of both, from 0 to 1
     doubt : (E,) variance of the numbers about the pooled means, in the unit of the element; 0: that of the Gaussian
 
@@ -59,12 +60,17 @@ class Conditional:
             np.asarray(array, dtype=np.float64) for array in (mean, covariance, trust, doubt)
         )
         size = len(self.mean)
-        shapes = self.mean.shape, self.covariance.shape, self.doubt.shape
-        if shapes != ((size,), (size, size), self.trust.shape) or self.trust.ndim != 1:
+        shapes = self.covariance.shape, self.doubt.shape
+        if self.mean.ndim != 1 or self.trust.ndim != 1 or shapes not in (
+            ((size, size), self.trust.shape), ((size,), self.trust.shape)
+        ):  # fmt: skip
             raise ValueError("the arrays of the conditional Gaussian do not go together")
         if not ((self.trust >= 0) & (self.trust <= 1)).all() or not np.isfinite(self.mean).all():
             raise ValueError("the conditional Gaussian has values out of range")
-        np.linalg.cholesky(self.covariance)  # LinAlgError, a ValueError, where it is none
+        if self.covariance.ndim == 2:
+            np.linalg.cholesky(self.covariance)  # LinAlgError, a ValueError, where it is none
+        elif not (np.isfinite(self.covariance).all() and (self.covariance > 0).all()):
+            raise ValueError("the conditional Gaussian has variances out of range")
 
     @classmethod
     def learned(cls, x: np.ndarray, elements: int) -> Conditional:
@@ -73,6 +79,11 @@ class Conditional:
 
         x = x.astype(np.float64)
         holes = np.isnan(x)
+        if x.shape[1] > MOST_LINES:
+            there = np.maximum((~holes).sum(0), 1)
+            mean = np.where(holes, 0.0, x).sum(0) / there
+            variance = np.square(np.where(holes, 0.0, x - mean)).sum(0) / there
+            return cls(mean, np.maximum(variance, 1e-9), np.zeros(elements), np.zeros(elements))
         whole, unknown = np.where(holes, 0.0, x), np.zeros((x.shape[1], x.shape[1]))
         mean, covariance = whole.mean(0), np.eye(x.shape[1])
         for _ in range(ROUNDS if holes.any() else 1):
@@ -102,6 +113,9 @@ class Conditional:
     def said(self, x: Tensor) -> Said:
         """Of rows of the linear view (n, F), NaN where a value is missing: each row for itself."""
         known = x.double().numpy()
+        if self.covariance.ndim == 1:
+            holes = np.isnan(known)
+            return Said(np.where(holes, self.mean, known), np.where(holes, self.covariance, 0.0))
         means, variances = known.copy(), np.zeros_like(known)
         for rows, places, filled, spread in _solved(known, self.mean, self._precision):
             real = places < len(self.mean)
@@ -205,14 +219,15 @@ class Conditional:
         return {"mean": self.mean, "covariance": self.covariance, "trust": self.trust, "doubt": self.doubt}
 
 
-def conditional_of(format: TableFormat, stored: Tensor, rows: Any = None) -> Conditional | None:
-    """Learned from stored rows of a table, of those that are named some from all over; None where it is too wide,
-    or of one row."""
+def conditional_of(format: TableFormat, stored: Tensor, rows: Any = None, alone: bool = False) -> Conditional | None:
+    """Learned from stored rows of a table, of those that are named some from all over. None where it is of one row, or
+    too wide, unless ``alone``: then columns are taken to be independent, which is for those who weigh it."""
     form = format.lines()
     places = range(len(stored)) if rows is None else rows
-    if form.spec.size > MOST_LINES or len(places) < 2:
+    size = form.spec.size
+    if len(places) < 2 or (size > MOST_LINES and not alone):
         return None
-    wanted = min(ROWS, WORK // form.spec.size**2)
+    wanted = max(min(ROWS, WORK // (size if size > MOST_LINES else size**2)), 2)
     x = form.scale(stored[torch.as_tensor(np.asarray(places[:: -(-len(places) // wanted)]))])
     return Conditional.learned(x.numpy(), form._lines.elements)
 

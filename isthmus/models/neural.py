@@ -245,7 +245,7 @@ class Neural(Telling):
         likelihood.noise.copy_((likelihood.doubt - moved).clamp_min(0))
         form = self.format_
         assert isinstance(form, TableFormat)
-        self._conditional = conditional_of(form, stored, learned_from)
+        self._conditional = conditional_of(form, stored, learned_from, alone=True)
         if self._conditional is not None:
             said = self._conditional.said(form.linear(seen))
             self._conditional.weigh(form.guess(likelihood, params), form, said, x.numpy(), asked.numpy())
