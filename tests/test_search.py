@@ -574,3 +574,21 @@ def test_index_search_and_remove_from_the_command_line(model: Any, tmp_path: Pat
     assert run.invoke(index_command, plainly, catch_exceptions=False).exit_code == 0
     added = run.invoke(index_command, [*plainly, "--add", "--json"], catch_exceptions=False)
     assert json.loads(added.stdout)["items"] == 20
+    by_row = run.invoke(search_command, [str(tmp_path / "y.index"), "3", "-k", "2", "--json"], catch_exceptions=False)
+    near = [one["row"] for one in json.loads(by_row.stdout)["neighbours"]]  # these items have no names, and come twice
+    assert near[0] == 13
+    assert 3 not in near
+    unknown = run.invoke(search_command, [paths["x.index"], paths["x.npy"]])
+    assert (unknown.exit_code, "--model MODEL encodes" in unknown.output) == (2, True)
+
+
+def test_a_table_with_a_column_called_row_is_indexed_without_it(tmp_path: Path) -> None:
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"row": np.arange(60) % 7, "a": X[:60].mean((1, 2)), "b": X[:60].std((1, 2)), "c": Y[:60]})
+    table, model, made = (str(tmp_path / name) for name in ("t.csv", "t.isthmus", "t.index"))
+    frame.to_csv(table, index=False)
+    im.PCA(2, format="table").fit(frame).save(model)
+    run = CliRunner().invoke(index_command, [model, table, "-o", made, "--json"], catch_exceptions=False)
+    assert json.loads(run.stdout)["columns"] == ["a", "b", "c"]
+    assert "filters will not know the column 'row'" in run.stderr

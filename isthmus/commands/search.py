@@ -78,12 +78,17 @@ def index(model: str, items: Any, read: Callable[..., Any], skip_corrupt: bool, 
 def columns_for(path: str | None, source: Any, X: Any, skip_corrupt: bool) -> dict[str, Any]:
     """What filters look at."""
     from isthmus.formats.frames import source_of
+    from isthmus.verbs.inverted_file import TAKEN
     from isthmus.verbs.search import columns_of
 
     if path is not None:
         return columns_of(source_of(path)) or {}
     if is_source(X):
-        return columns_of(X) or {}
+        held = columns_of(X) or {}
+        for name in [name for name in held if name.casefold() in TAKEN]:
+            say(f"filters will not know the column {name!r}, for an index has a column of its own called so")
+            del held[name]
+        return held
     labels = labels_of(None, source, X, skip_corrupt)
     return {} if labels is None else {"label": [str(label) for label in labels]}
 
@@ -119,6 +124,7 @@ def names_for(names: str | None, X: Any, held: dict[str, Any]) -> list[str] | No
 def search(index: str, query: str, k: int, where: str | None, model: str | None, codes: bool, text: bool, exact: bool,
            key: str | None, as_json: bool) -> None:  # fmt: skip
     """Find the items of INDEX that are nearest to QUERY: a name, an expression of names, or items with --model.
+    Where items have no names, a whole number is a row, counted from 0.
 
     \b
     Example:
@@ -128,6 +134,7 @@ def search(index: str, query: str, k: int, where: str | None, model: str | None,
       isthmus search digits.index new.npy --model digits.isthmus -k 3
     """
     from isthmus.console import items_of
+    from isthmus.errors import DataError
     from isthmus.verbs.search import Index
 
     if codes and (model or text):
@@ -145,7 +152,14 @@ def search(index: str, query: str, k: int, where: str | None, model: str | None,
             picture = one.is_file() and held.model.format_.spec.kind == "image" and not is_array(query)
             found = held.search([one] if picture else items_of(query, key, "QUERY"), k, **given)
         else:
-            found = held.search(query, k, **given)
+            try:
+                found = held.search(int(query) if query.isdecimal() and not held.named else query, k, **given)
+            except DataError as error:
+                if not Path(query).exists():
+                    raise
+                raise click.UsageError(
+                    f"{error}. QUERY {query} is a file here: --model MODEL encodes what it holds, --codes takes codes."
+                ) from error
     told = [found] if found.rows.ndim == 1 else [
         type(found)(found.rows[i], found.distances[i], None if found.names is None else found.names[i])
         for i in range(len(found.rows))

@@ -80,9 +80,14 @@ class Index:
         return len(self._file)
 
     @property
+    def named(self) -> bool:
+        """Whether items have names."""
+        return bool(self._file.meta["names"])
+
+    @property
     def names(self) -> list[str] | None:
         """Names of the items in the order of their rows, None where they have none."""
-        return self._file.names() if self._file.meta["names"] else None  # type: ignore[return-value]
+        return self._file.names() if self.named else None  # type: ignore[return-value]
 
     def search(
         self, query: Any = None, k: int = 10, *, codes: Any = None, text: str | None = None, where: str | None = None,
@@ -93,7 +98,7 @@ class Index:
         Parameters
         ----------
         query : items in the model's own form (m of them); or a text: the name of an item, or an expression of names
-            such as "king - man + woman"
+            such as "king - man + woman"; or the row of an item, a whole number
         k : how many, from 1 to the number of items (that pass the filter). Default 10
         codes : (m, K) or (K,), in place of ``query``
         text : in place of ``query``, for models that encode text
@@ -103,7 +108,7 @@ class Index:
 
         Returns
         -------
-        Neighbours (m, k); (k,) where the query is a text or one code
+        Neighbours (m, k); (k,) where the query is a text, a row or one code
 
         Raises
         ------
@@ -121,6 +126,9 @@ class Index:
             weights = self._weights(query)
             named = {name: self._file.row_of(name) for name in weights}
             asked, one = self._sum(weights), True
+        elif isinstance(query, (int, np.integer)) and not isinstance(query, bool):
+            named = {"": int(query)}
+            asked, one = self._file.code_of(int(query))[None], True
         elif text is not None:
             asked, one = self._of_text(text), True
         elif codes is not None:
