@@ -113,8 +113,12 @@ class Recording:
             defaults = torch.cuda.default_generators  # every graph knows them
             if generator.device.type == "cuda" and all(generator is not default for default in defaults):
                 self.graph.register_generator_state(generator)
-        with torch.cuda.graph(self.graph):
-            function()
+        stream = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(self.graph):
+                function()
+        finally:  # a recording that failed would leave its own stream behind as the current one
+            torch.cuda.set_stream(stream)
         self.replay = self.graph.replay
 
     @staticmethod
