@@ -74,7 +74,7 @@ def write(job: str, runs: dict[str, list[dict[str, float]]]) -> None:
         rows.append(row)
     table.write(f"training-{job}", TITLES[job],
                 f"{ITEMS[job]:,} items to learn from (our fit is given {HELD_OUT[job]:,} more, which it holds out and "
-                "looks at after each pass); Adam 1e-3, batch 128, squared error. A whole run of one pass, from the call "
+                "looks at after each pass); Adam 1e-3, batch 128, squared error. A run of one pass, from the call "
                 f"to its return without the import of the library; and a further pass, half of what a run of {PASSES} "
                 "takes longer. The libraries in turn, a process a run. The peers are all but ours, the loop written by "
                 "hand is one of them. The figure is ||x - x~||^2 of an item, mean over 10,000 that none has seen."
