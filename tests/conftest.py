@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
@@ -117,3 +117,27 @@ def saved(tmp_path: Path, fitted: Any, digits: tuple[np.ndarray, np.ndarray]) ->
     fitted.save(tmp_path / "m.isthmus")
     np.save(tmp_path / "x.npy", digits[0])
     return tmp_path / "m.isthmus", tmp_path / "x.npy"
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """One command, in this process and an empty folder."""
+    from isthmus import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Done:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit:
+            cli.main([str(argument) for argument in arguments])
+        return Done(int(exit.value.code or 0), *capsys.readouterr())
+
+    return run

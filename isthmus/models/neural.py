@@ -381,7 +381,7 @@ class Neural(Telling):
 
 def _effort(rows: int) -> float:
     """Factor on the steps of a table: 2 for up to ROWS rows, then less: many rows teach it by themselves."""
-    return 1 + min(ROWS / max(rows, 1), 1.0)
+    return 1 + min((ROWS / max(rows, 1)) ** 2, 1.0)
 
 
 def _is_pair(network: Any) -> bool:
