@@ -7,6 +7,8 @@ the same memory. What Python did in between is not repeated, and what cannot be 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
@@ -24,7 +26,8 @@ import isthmus as im
 from isthmus.training import engine, steps
 from isthmus.training.device import reproducible
 from isthmus.training.feed import ResidentFeed, StreamedFeed
-from isthmus.training.steps import Captured, Eager, State, launches_for
+from isthmus.training.steps import Captured, Eager, State, Taped, launches_for
+from isthmus.training.tape import Tape
 
 # Operations that hand numbers to the host, whose results have a size that the data decides, or that copy from the host
 REFUSED = {"_local_scalar_dense", "nonzero", "bincount", "masked_select", "_unique2", "unique_dim", "lift_fresh"}
@@ -243,8 +246,92 @@ def test_only_modules_that_do_the_same_at_every_call_are_recorded(monkeypatch: p
     assert chosen(plain) == "one by one (Linear has hooks)"
 
 
-def test_on_the_cpu_steps_are_taken_one_by_one() -> None:
-    assert im.Autoencoder(3, **FAST | {"epochs": 1}).fit(NUMBERS).history_["steps"] == "one by one"
+@pytest.mark.parametrize("case", CASES)
+def test_on_the_cpu_a_tape_does_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    model, X = CASES[case]
+    taped = clone(model).fit(X)
+    assert taped.history_["steps"] == "from a tape"
+    eager = fitted(monkeypatch, model, X, Eager)
+    for name in ("loss", "held_out"):
+        assert taped.history_[name] == eager.history_[name]
+    found = weights_of(taped)
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights_of(eager).items())
+
+
+@pytest.mark.parametrize("y", [FEW, np.where(FEW < 0, np.nan, FEW + RANDOM.random(150))], ids=["classes", "numbers"])
+@pytest.mark.parametrize("X", [NUMBERS, IMAGES, ROWS], ids=["numbers", "images", "table"])
+def test_on_the_cpu_steps_with_labels_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, X: Any, y: Any) -> None:
+    model = im.VAE(3, **FAST | (TABLE if X is ROWS else {}))
+    taped = clone(model).fit(X, y)
+    found = weights_of(taped)
+    eager = fitted(monkeypatch, model, X, Eager, y)
+    assert taped.history_["held_out"] == eager.history_["held_out"], taped.history_["steps"]
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights_of(eager).items())
+
+
+def test_bf16_steps_on_the_cpu_are_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isthmus.training.recipe.bf16_pays", lambda *given: True)
+    taped = im.VAE(3, **FAST).fit(NUMBERS)
+    assert taped.history_["steps"] == "from a tape"
+    assert taped.history_["loss"] == fitted(monkeypatch, im.VAE(3, **FAST), NUMBERS, Eager).history_["loss"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"), [(Reads, "one by one (no tape: _local_scalar_dense"), (Counts, "one by one (a tape came to")]
+)
+def test_steps_that_no_tape_repeats_are_taken_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, layer: type[nn.Linear], why: str
+) -> None:
+    def fit(way: Any) -> Any:
+        monkeypatch.setattr(Counts, "calls", 0)
+        with reproducible(0):
+            model = im.Autoencoder(3, **FAST | {"network": (layer(10, 3), nn.Linear(3, 10))})
+        return fitted(monkeypatch, model, NUMBERS, way)
+
+    with reproducible(0):
+        careful = im.Autoencoder(3, **FAST | {"network": (layer(10, 3), nn.Linear(3, 10))})
+    assert careful.fit(NUMBERS).history_["steps"] == f"one by one ({layer.__name__} is a module of its owner)"
+    found = fit(Taped)
+    assert found.history_["steps"].startswith(why), found.history_["steps"]
+    if layer is Reads:  # the other one counts its calls, and one step is taken twice
+        assert found.history_["loss"] == fit(Eager).history_["loss"]
+
+
+@pytest.mark.parametrize(("most", "why"), [(100, "what is learned takes"), (9000, "a tape would keep")])
+def test_a_tape_of_large_steps_is_not_kept(monkeypatch: pytest.MonkeyPatch, most: int, why: str) -> None:
+    monkeypatch.setattr(steps, "LONG", most)
+    model = im.Autoencoder(3, **FAST).fit(NUMBERS)
+    assert model.history_["steps"].startswith(f"one by one ({why}"), model.history_["steps"]
+    assert model.history_["loss"] == fitted(monkeypatch, im.Autoencoder(3, **FAST), NUMBERS, Eager).history_["loss"]
+
+
+def test_a_tape_holds_no_views_and_nothing_that_stays() -> None:
+    weight, x, out = torch.ones(3, 4), torch.arange(8.0).view(2, 4), torch.zeros(2, 3)
+
+    def step() -> None:
+        out.copy_((x @ weight.t() + torch.ones(3)).view(3, 2).view(2, 3).to(torch.float64))
+
+    tape = Tape(step)
+    wanted = out.clone()
+    assert len(tape._operations) == 4  # product, sum, cast, copy
+    out.zero_()
+    tape.replay()
+    assert torch.equal(out, wanted)
+    x.mul_(2)
+    tape.replay()
+    assert torch.equal(out, (x @ weight.t() + 1))
+    with pytest.raises(RuntimeError, match="nonzero"):
+        Tape(x.nonzero)
+
+
+def test_recording_a_tape_imports_no_compiler() -> None:
+    program = (
+        "import sys, numpy as np, isthmus as im\n"
+        "model = im.Autoencoder(2, network=(8,), epochs=2, verbose=False).fit(np.random.rand(90, 5))\n"
+        "assert model.history_['steps'] == 'from a tape', model.history_['steps']\n"
+        "assert 'torch._dynamo' not in sys.modules and 'sympy' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.gpu

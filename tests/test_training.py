@@ -26,6 +26,8 @@ from isthmus.training.device import bf16_pays, device_of, reproducible
 from isthmus.training.engine import History, Moment, Objective, train
 from isthmus.training.feed import ResidentFeed
 from isthmus.training.recipe import batch_for, seconds_of, split, steps_for
+from isthmus.training.steps import Eager
+from isthmus.training.tape import Tape
 
 CPU = torch.device("cpu")
 
@@ -196,6 +198,12 @@ def test_an_early_stop() -> None:
 # ---- time ----------------------------------------------------------------------------------------------------------
 
 
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the loss is called for every step."""
+    monkeypatch.setattr(engine, "launches_for", lambda feed, size, step, state, module, device, averaged: Eager(
+        feed, size, step, device))  # fmt: skip
+
+
 class Clock:
     """A second for every look at it that the engine makes."""
 
@@ -211,6 +219,7 @@ class Clock:
 @pytest.mark.parametrize(("budget", "a_step"), [(60.0, 1.0), (10.0, 0.25), (0.5, 1.0)])
 def test_a_budget_is_kept(monkeypatch: pytest.MonkeyPatch, budget: float, a_step: float) -> None:
     clock, module, steps, rates = Clock(monkeypatch), line(), [], []
+    one_by_one(monkeypatch)
 
     def loss(x: Tensor, moment: Moment) -> Tensor:
         clock.now += a_step
@@ -298,7 +307,26 @@ def test_a_model_survives_ctrl_c(model_class: type[Any], calls: int, monkeypatch
         return usual(self, x, moment)
 
     monkeypatch.setattr(model_class, "_loss", loss)
-    model = model_class(2, network=(8,), epochs=20)
+    one_by_one(monkeypatch)
+    survives(model_class(2, network=(8,), epochs=20), items)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 40])
+def test_a_model_survives_ctrl_c_amid_a_tape(calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    items, left, usual = drawn(100, 6).numpy(), iter(range(calls, -1, -1)), Tape.replay
+
+    def replay(tape: Tape) -> None:
+        if not next(left):
+            tape._operations = tape._operations[: len(tape._operations) // 2]
+            usual(tape)
+            raise KeyboardInterrupt
+        usual(tape)
+
+    monkeypatch.setattr(Tape, "replay", replay)
+    survives(VAE(2, network=(8,), epochs=20), items)
+
+
+def survives(model: Any, items: Any) -> None:
     with pytest.warns(
         IsthmusWarning, match="training was interrupted; the model is (the best so far, of epoch|as far)"
     ):

@@ -1,8 +1,9 @@
-"""How steps are taken: one by one, or many by one launch of a recording.
+"""How steps are taken: one by one, from a tape of their operations, or many by one launch of a recording.
 
 A small network on a GPU computes a step in some ten microseconds, and its hundred or so launches from Python take a
 hundred times that. So the steps of a resident feed are recorded once as a CUDA graph: gather, scale, losses, gradients
-and optimisers of many steps. The host copies in which items they are of and at which rates, and launches.
+and optimisers of many steps. The host copies in which items they are of and at which rates, and launches. On the CPU
+what lies between the operations of a step costs up to a third of it: there they are kept on a tape.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.training.feed import Feed, ResidentFeed
+from isthmus.training.tape import Tape
 
-__all__ = ["Captured", "Eager", "Recording", "State", "Steps", "launches_for"]
+__all__ = ["Captured", "Eager", "Recording", "State", "Steps", "Taped", "launches_for"]
 
 MOST = 64  # steps a launch: enough that launching is nothing, few enough that recording them is quick
 AHEAD = 2  # launches that the host may be ahead of the device, so that clocks and Ctrl-C mean something
 # How far a recording may end from the steps themselves, of the losses of a launch and of the squared way of the weights
 LOSSES_APART, WEIGHTS_APART = 0.01, 0.05
+LONG = 2**26  # bytes that a tape may keep: a step that makes more has little to gain
 
 # a scaled batch, the share of the training that is done and the share of the peak rate, () each
 Step = Callable[[Tensor, Tensor, "float | Tensor"], None]
@@ -67,6 +70,12 @@ class State:
         for generator, state in zip(self.generators, kept[1], strict=True):
             generator.set_state(state)
 
+    def is_as(self, kept: tuple[list[Tensor], list[Tensor]]) -> bool:
+        """Whether all is to the bit as it was when ``copy`` was taken."""
+        return all(map(torch.equal, self.tensors, kept[0])) and all(
+            torch.equal(generator.get_state(), state) for generator, state in zip(self.generators, kept[1], strict=True)
+        )
+
     @torch.no_grad()
     def agrees(self, before: list[Tensor], after: list[Tensor]) -> bool:
         """Whether all is now, but for rounding, where it had come to from ``before`` with ``after``."""
@@ -84,7 +93,7 @@ class State:
 class Eager:
     """One step a launch, straight from a feed."""
 
-    def __init__(self, feed: Feed, size: int, step: Step, device: torch.device, why: str = "") -> None:
+    def __init__(self, feed: Feed, size: int, step: Step, device: torch.device, why: str | None = None) -> None:
         self.feed, self.size, self.step = feed, size, step
         self.told = f"one by one ({why})" if why else "one by one"
         self.progress = torch.zeros((), device=device)
@@ -98,6 +107,72 @@ class Eager:
         for share, factor in zip(shares, factors, strict=True):
             self.progress.fill_(share)
             self.step(self.batch, self.progress, factor)
+
+
+class Taped(Eager):
+    """One step a launch, on the CPU: after two, the operations of the first from a tape (``isthmus.training.tape``).
+
+    The second is taken both ways, and the tape is used only where it comes to the same bits. Parameters as in
+    ``Captured``; the items may come from anywhere.
+    """
+
+    def __init__(self, feed: Feed, size: int, step: Step, state: State, device: torch.device) -> None:
+        super().__init__(feed, size, step, device)
+        self.state, self.factor = state, torch.zeros((), dtype=torch.float64)  # as precise as a number of Python's
+        self.tape: Tape | None = None
+        self.tried = self.taped = False
+        self.told = "one by one (too few)"
+
+    def take(self, shares: Sequence[float], factors: Sequence[float]) -> None:
+        if self.tried and not self.taped:
+            return super().take(shares, factors)
+        self.progress.fill_(shares[0])
+        self.factor.fill_(factors[0])
+        if self.tape is None:
+            self.given = self.batch.clone()
+            self._begin()
+            return
+        self.given.copy_(self.batch)
+        if self.taped:
+            self.tape.replay()
+        else:
+            self._compare()
+
+    def _begin(self) -> None:
+        if (nbytes := sum(tensor.nbytes for tensor in self.state.tensors)) > LONG:
+            self._without(f"what is learned takes {nbytes / 2**20:.0f} MiB")
+            return self.step(self.given, self.progress, self.factor)
+        before = self.state.copy()
+        try:
+            self.tape = Tape(lambda: self.step(self.given, self.progress, self.factor))
+            if self.tape.nbytes <= LONG:
+                return
+            self._without(f"a tape would keep {self.tape.nbytes / 2**20:.0f} MiB")
+        except (RuntimeError, AttributeError) as error:
+            self.state.restore(before)
+            self._without(f"no tape: {str(error).partition(chr(10))[0]}")
+            self.step(self.given, self.progress, self.factor)
+
+    def _compare(self) -> None:
+        assert self.tape is not None
+        before = self.state.copy()
+        self.step(self.given, self.progress, self.factor)
+        after = self.state.copy()
+        self.state.restore(before)
+        try:
+            self.tape.replay()
+            same = self.state.is_as(after)
+        except RuntimeError:  # under an autocast of the user's own, for one
+            same = False
+        if same:
+            self.tried = self.taped = True
+            self.told = "from a tape"
+        else:
+            self.state.restore(after)
+            self._without("a tape came to something else")
+
+    def _without(self, why: str) -> None:
+        self.tried, self.tape, self.told = True, None, f"one by one ({why})"
 
 
 class Recording:
@@ -226,10 +301,12 @@ class Captured:
 def launches_for(
     feed: Feed, size: int, step: Step, state: State, module: nn.Module, device: torch.device, averaged: bool
 ) -> Steps:
-    """Recorded on a GPU where that is safe, else one by one; ``averaged``: something is done between two steps."""
+    """Recorded where that is safe, on the CPU on a tape, else one by one; ``averaged``: something is done between two
+    steps, which a GPU would not wait for."""
+    why = _unsafe(module)
     if device.type != "cuda":
-        return Eager(feed, size, step, device)
-    why = "weights are averaged" if averaged else _unsafe(module)
+        return Eager(feed, size, step, device, why) if why else Taped(feed, size, step, state, device)
+    why = "weights are averaged" if averaged else why
     if why is None and isinstance(feed, ResidentFeed):
         return Captured(feed, size, step, state, device)
     return Eager(feed, size, step, device, why or "items are streamed")
