@@ -126,7 +126,7 @@ def test_a_hole_costs_nothing_and_teaches_nothing(variance: str) -> None:
     assert made.cdf(params.detach(), x).isnan().equal(x.isnan())
 
 
-def test_guessing_costs_about_one_a_column_whatever_its_kind(mixed: Any) -> None:
+def test_guessing_a_column_costs_its_weight_whatever_its_kind(mixed: Any) -> None:
     made = TableFormat()
     stored = made.fit_tensor(mixed(1000))
     chosen = made.likelihood()
@@ -139,7 +139,42 @@ def test_guessing_costs_about_one_a_column_whatever_its_kind(mixed: Any) -> None
     costs = chosen._costs(params.expand(len(stored), -1, -1), made.scale(stored), 0.0) * chosen._weights
     for number, code in enumerate(code for code in made.codes_ if code.elements):
         cost = float(costs[:, chosen.columns == number].sum(1).mean()) / (1 - code.missing)
-        assert (0.1 if code.kind == "text" else 0.6) < cost < 1.3, (code.name, cost)
+        shares = [np.array(column.shares) for column in code.elements if column.levels]
+        numbers = len(shares) < len(code.elements)
+        weight = 1.0 if numbers else max(np.mean([1 - np.square(share).sum() for share in shares]), 0.1)
+        assert chosen.weights[number] == pytest.approx(weight)
+        assert (0.1 if code.kind == "text" else 0.85 * weight) < cost < 1.15 * weight, (code.name, cost)
+
+
+def test_a_number_beside_a_value_of_its_own_weighs_as_much_as_any_other() -> None:
+    random = np.random.default_rng(0)
+    gain = np.where(random.random(4000) < 0.9, 0.0, random.lognormal(8, 1, 4000))
+    made = TableFormat()
+    stored = made.fit_tensor(pd.DataFrame({"gain": gain, "age": random.normal(40, 12, 4000)}))
+    chosen = made.likelihood()
+    assert isinstance(chosen, Table)
+    assert [column.levels for column in made.spec.columns] == [None, 2, None]
+    params = torch.zeros(1, 1, chosen.size)
+    params[0, 0, 2:] = torch.tensor(made.spec.columns[1].shares).log()
+    costs = chosen._costs(params.expand(len(stored), -1, -1), made.scale(stored), 0.0) * chosen._weights
+    assert_allclose(costs.mean(0), [0.5, 0.5, 1.0], rtol=0.05)
+
+
+def test_a_flag_weighs_as_much_as_it_varies_and_old_files_weigh_alike() -> None:
+    even = Column("even", "boolean", 2, (), 0.7, (0.5, 0.5))
+    rare = Column("rare", "boolean", 2, (), 0.1, (0.99, 0.01))
+    spike = Column("spike", "integer", None, (), 0.1), Column("spike", "integer", 2, (), 0.5, (0.2, 0.8))
+    made = Table.of([even, rare, *spike])
+    assert made.weights == [0.5, 0.1, 1.0]
+    saved = made.to_json()
+    assert likelihood_from_json(saved).to_json() == saved
+    del saved["weights"]
+    old = likelihood_from_json(saved)
+    assert isinstance(old, Table)
+    assert old.weights == [1.0, 1.0, 1.0]
+    assert old.to_json() == saved
+    with pytest.raises(SettingError, match="weights of a table need one entry a column, above 0"):
+        Table([0, 2], [0, 1], [0.5, 0.6], "unit", [1.0])
 
 
 def test_what_was_hidden_teaches_no_deviation() -> None:

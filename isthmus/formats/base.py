@@ -40,7 +40,8 @@ class Column:
     kind : what the column holds: "continuous", "integer", "boolean", "category", "ordinal", "datetime", "text", ...
     levels : of a choice; None for a number
     edges : of a number: rising quantiles of the scaled values learned from
-    nats : what guessing the element from its shares alone costs; 0.5 for a number of unit deviation
+    nats : what guessing the element from its shares alone costs, mean over the rows that have a value of the column:
+        0.5 for a number of unit deviation that all of them have
     shares : of a choice: how often each level was seen, summing to 1
     """
 

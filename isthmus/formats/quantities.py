@@ -31,6 +31,7 @@ __all__ = ["Number", "Time", "waves"]
 
 FLOATS = {"f8": "double", "f4": "float"}  # what is stored so, and lies in Arrow's memory as it is stored
 FARTHEST = 2.0**63 - 1024  # the largest float64 that int64 holds
+SELDOM = 0.02  # share of the rows as of which a number counts at least: a few may not outweigh all the others
 SMALL = 1e-4  # deviation of a cycle's number, at least: less is a moment that is always the same
 
 
@@ -86,10 +87,10 @@ class Number(Code):
 
     @property
     def elements(self) -> tuple[Column, ...]:
-        number = Column(self.name, self.kind, None, self.edges, 0.5)
         if self.spike is None:
-            return (number,)
+            return (Column(self.name, self.kind, None, self.edges, 0.5),)
         p = self.spike_share
+        number = Column(self.name, self.kind, None, self.edges, 0.5 * max(1 - p, SELDOM))
         return (number, Column(self.name, self.kind, 2, (), nats_of(np.array([1 - p, p])), (1 - p, p)))
 
     @property

@@ -487,7 +487,7 @@ class TableFormat(Format):
     # ---- the rest of a format ----------------------------------------------------------------------------------------
 
     def likelihood(self) -> Likelihood:
-        """A Gaussian for numbers, a categorical for choices, each column with the same weight (`likelihoods.Table`)."""
+        """A Gaussian for numbers, a categorical for choices, and a weight for each column (`likelihoods.Table`)."""
         from isthmus.likelihoods import Gaussian, Table
 
         require_fit(self)

@@ -30,9 +30,11 @@ class Table(Likelihood):
     decoder gives params (B, 1, T): the numbers' means, then the logits of the choices, those with up to 2 levels first,
     then up to 4, 8, ..., each in a field as wide as its group.
 
-    All columns weigh alike. With ``variance="unit"`` the loss of an element is its nll divided by what guessing from
-    its shares costs (half a nat for a number, the entropy for a choice) and by the number of elements of its column: at
-    the start every column costs about one, whatever its scale and kind. With ``variance="learned"`` the loss is the nll
+    No column drowns the others. With ``variance="unit"`` the loss of an element is its nll divided by what guessing
+    from its shares costs (half a nat for a number, the entropy for a choice) and by the number of elements of its
+    column, times the weight of the column: at the start a column costs its weight, whatever its scale and kind. Columns
+    of numbers weigh one, columns of choices as much as they vary: the chance that two rows differ, which is the
+    variance of their indicators, and ``LEAST`` at least. With ``variance="learned"`` the loss is the nll
     in nats, which a VAE's bound needs: the deviation of each number is learned, down to a twentieth of the column's, so
     that a column which is easy to predict cannot outweigh the others. It is learned from cells that the encoder was
     shown: a hidden one lies as far from what is said of it as the other cells leave open, which says nothing of how
@@ -44,6 +46,7 @@ class Table(Likelihood):
     owner : the column of each element, from 0
     nats : what guessing each element costs
     variance : "unit" or "learned"
+    weights : of each column; None for one each
 
     Raises SettingError for lists that do not go together.
     """
@@ -52,6 +55,7 @@ class Table(Likelihood):
     discrete = False
     n_params = 1
     LOWEST = 2 * math.log(0.05)  # of a learned log-variance
+    LEAST = 0.1  # weight of a column: rare levels are not forgotten
     doubt: Tensor
     noise: Tensor
     columns: Tensor
@@ -59,7 +63,12 @@ class Table(Likelihood):
     _numbers: Tensor
 
     def __init__(
-        self, levels: Sequence[int], owner: Sequence[int], nats: Sequence[float], variance: str = "unit"
+        self,
+        levels: Sequence[int],
+        owner: Sequence[int],
+        nats: Sequence[float],
+        variance: str = "unit",
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if variance not in ("unit", "learned"):
@@ -70,6 +79,9 @@ class Table(Likelihood):
         if not len(self.levels) == len(self.owner) == len(self.nats) or not all(c > 0 for c in self.nats):
             raise SettingError("levels, owner and nats of a table need one entry an element, nats above 0")
         self.n_columns = max(self.owner, default=-1) + 1
+        self.weights = [1.0] * self.n_columns if weights is None else [float(weight) for weight in weights]
+        if len(self.weights) != self.n_columns or not all(weight > 0 for weight in self.weights):
+            raise SettingError("weights of a table need one entry a column, above 0")
         self.numbers = [e for e, count in enumerate(self.levels) if not count]
         groups: dict[int, list[int]] = {}
         for element, count in enumerate(self.levels):
@@ -78,7 +90,7 @@ class Table(Likelihood):
         self.groups = sorted(groups.items())  # width, elements
         self.size = len(self.numbers) + sum(width * len(elements) for width, elements in self.groups)
         sizes = Counter(self.owner)
-        weights = [1 / (cost * sizes[column]) for cost, column in zip(self.nats, self.owner, strict=True)]
+        of_elements = [self.weights[c] / (cost * sizes[c]) for cost, c in zip(self.nats, self.owner, strict=True)]
         self.register_buffer(
             "doubt", torch.zeros(len(self.numbers))
         )  # variance about the means where cells were hidden
@@ -86,7 +98,7 @@ class Table(Likelihood):
         if variance == "learned":
             self.log_variance = nn.Parameter(torch.zeros(len(self.numbers)))
         # What follows is worked out from the settings, and is no part of a file.
-        self.register_buffer("_weights", torch.tensor(weights), persistent=False)
+        self.register_buffer("_weights", torch.tensor(of_elements), persistent=False)
         self.register_buffer("_numbers", torch.tensor(self.numbers, dtype=torch.int64), persistent=False)
         self.register_buffer("columns", torch.tensor(self.owner, dtype=torch.int64), persistent=False)  # of elements
         for width, elements in self.groups:
@@ -103,9 +115,21 @@ class Table(Likelihood):
     @classmethod
     def of(cls, columns: Sequence[Any], variance: str = "unit") -> Table:
         """For the elements of a table's ``spec.columns``."""
-        place = {name: number for number, name in enumerate(dict.fromkeys(column.name for column in columns))}
+        parts: dict[str, list[Any]] = {}
+        for column in columns:
+            parts.setdefault(column.name, []).append(column)
+        place = {name: number for number, name in enumerate(parts)}
+        weights = [cls._weight(some) for some in parts.values()]
         return cls([column.levels or 0 for column in columns], [place[column.name] for column in columns],
-                   [column.nats for column in columns], variance)  # fmt: skip
+                   [column.nats for column in columns], variance, weights)  # fmt: skip
+
+    @classmethod
+    def _weight(cls, parts: Sequence[Any]) -> float:
+        """Of a column with these elements."""
+        if any(not part.levels for part in parts):
+            return 1.0
+        differ = sum(1 - sum(share * share for share in part.shares) for part in parts) / len(parts)
+        return max(differ, cls.LEAST)
 
     def outputs(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (1, self.size)
@@ -160,7 +184,7 @@ class Table(Likelihood):
         return out
 
     def loss(self, params: Tensor, x: Tensor) -> Tensor:
-        """(B,): nats with learned variances; else in columns: guessing costs as many as there are."""
+        """(B,): nats with learned variances; else in columns of numbers: guessing one of them costs one."""
         if self.variance == "learned":
             return self.nll(params, x).sum(1)
         return (self._costs(params, x, 0.0) * self._weights).sum(1)
@@ -225,8 +249,10 @@ class Table(Likelihood):
         return out
 
     def to_json(self) -> dict[str, Any]:
-        return {"word": self.word, "levels": self.levels, "owner": self.owner, "nats": self.nats,
+        made = {"word": self.word, "levels": self.levels, "owner": self.owner, "nats": self.nats,
                 "variance": self.variance}  # fmt: skip
+        even = all(weight == 1 for weight in self.weights)  # as in files from before columns had weights
+        return made if even else made | {"weights": self.weights}
 
     def extra_repr(self) -> str:
         choices = len(self.levels) - len(self.numbers)

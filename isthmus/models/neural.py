@@ -196,7 +196,7 @@ class Neural(Telling):
 
     def _unit(self, apart: float) -> float:
         """What guessing an item costs, in the unit of the loss; ``apart``: mean squared distance from the mean."""
-        return apart
+        return sum(self.likelihood_.weights) if isinstance(self.likelihood_, Table) else apart
 
     def _coded(self, x: Tensor, moment: Moment) -> Tensor:
         """Codes of a batch as they are in training: of damaged items, and of ordered latents the first ones."""
