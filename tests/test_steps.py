@@ -324,6 +324,26 @@ def test_a_tape_holds_no_views_and_nothing_that_stays() -> None:
         Tape(x.nonzero)
 
 
+def test_operations_under_another_name_come_to_the_same_bits() -> None:
+    x, out = torch.randn(40, 5), [torch.zeros(40, 5) for _ in range(5)]
+    x[0, :3] = torch.tensor([torch.nan, -0.0, torch.inf])
+
+    def step() -> None:
+        for memory, value in zip(out, (x + 0.3, x - 0.3, x * 0.3, x / 0.3, x.relu()), strict=True):
+            memory.copy_(value)
+
+    tape = Tape(step)
+    x[1:] = torch.randn(39, 5)
+    step()
+    wanted = [memory.clone() for memory in out]
+    for memory in out:
+        memory.zero_()
+    tape.replay()
+    for memory, value in zip(out, wanted, strict=True):
+        assert torch.equal(memory.nan_to_num(7), value.nan_to_num(7))
+        assert torch.equal(memory.signbit(), value.signbit())
+
+
 def test_recording_a_tape_imports_no_compiler() -> None:
     program = (
         "import sys, numpy as np, isthmus as im\n"

@@ -162,7 +162,7 @@ class Taped(Eager):
         try:
             self.tape.replay()
             same = self.state.is_as(after)
-        except RuntimeError:  # under an autocast of the user's own, for one
+        except (RuntimeError, TypeError):  # under an autocast of the user's own, for one
             same = False
         if same:
             self.tried = self.taped = True

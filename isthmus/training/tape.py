@@ -23,6 +23,14 @@ EMPTY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided
 CONSTANT = {"zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like", "new_full",
             "scalar_tensor", "arange"}  # fmt: skip
 COPIES = {"_to_copy", "clone"}
+# Operations that the processor has under another name alone
+OTHERS: dict[Any, Callable[..., Any]] = {
+    ATEN.add.Scalar: torch.add,
+    ATEN.sub.Scalar: torch.sub,
+    ATEN.mul.Scalar: torch.mul,
+    ATEN.div.Scalar: torch.div,
+    ATEN.relu.default: lambda x, out: torch.clamp_min(x, 0, out=out),
+}
 
 
 class Tape(TorchDispatchMode):
@@ -87,6 +95,8 @@ class Tape(TorchDispatchMode):
                 continue  # a view, memory without values, or values that stay
             elif name in COPIES:
                 kept.append((ATEN.copy_.default._op, (results[0], args[0]), {}))
+            elif function in OTHERS and len(args) <= 2:  # without a factor
+                kept.append((OTHERS[function], args, kwargs | {"out": results[0]}))
             elif (writing := _writing(function)) is not None and len(new) == len(results):
                 operation, names = writing
                 kept.append((operation, args, kwargs | dict(zip(names, results, strict=True))))
