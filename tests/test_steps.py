@@ -19,6 +19,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -322,6 +323,80 @@ def test_a_tape_holds_no_views_and_nothing_that_stays() -> None:
     assert torch.equal(out, (x @ weight.t() + 1))
     with pytest.raises(RuntimeError, match="nonzero"):
         Tape(x.nonzero)
+
+
+def rrelu() -> Any:
+    """A layer that is dead in most steps, and whose operation writes its noise and makes a new tensor."""
+    encoder = nn.Sequential(nn.Linear(10, 8), nn.RReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    encoder[2].bias.data.fill_(-1.0)
+    return encoder
+
+
+def changing_scale() -> Any:
+    layer, calls = nn.Linear(10, 3), iter(range(10**6))
+    layer.register_full_backward_hook(lambda module, given, made: (given[0] * (1 + next(calls) % 3),))
+    return nn.Sequential(nn.Linear(10, 10), layer)
+
+
+def patched() -> Any:
+    layer = nn.Linear(10, 3)
+    layer.forward = lambda x: nn.functional.linear(x, layer.weight)  # type: ignore[method-assign]
+    return layer
+
+
+def called() -> Any:
+    return nn.Sequential(nn.Linear(10, 8), nn.TransformerEncoderLayer(8, 2, 8, activation=lambda x: x.relu()),
+                         nn.Linear(8, 3))  # fmt: skip
+
+
+OWN: dict[str, tuple[Callable[[], Any], str]] = {
+    "rrelu": (rrelu, "from a tape"),
+    "backward hook": (changing_scale, "one by one (Linear has hooks)"),
+    "forward": (patched, "one by one (forward of a Linear is of its owner)"),
+    "function": (called, "one by one (activation of a TransformerEncoderLayer is of its owner)"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_python_of_somebodys_own_is_not_left_out(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    make, told = OWN[case]
+    X = NUMBERS / NUMBERS.std(0)
+    X[[3, 40, 77, 120]] *= 40
+
+    def model() -> Any:
+        with reproducible(0):
+            return im.Autoencoder(3, **FAST | {"network": (make(), nn.Linear(3, 10)), "batch_size": 4, "rate": 1e-2})
+
+    found = model().fit(X)
+    assert found.history_["steps"] == told
+    assert found.history_["loss"] == fitted(monkeypatch, model(), X, Eager).history_["loss"]
+
+
+class Passing(TorchDispatchMode):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **kwargs or {})
+
+
+class Watching(TorchFunctionMode):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("around", [Passing, Watching, torch.autograd.graph.allow_mutation_on_saved_tensors])
+def test_a_mode_around_a_fit_sees_every_step(around: Any) -> None:
+    with around():
+        model = im.VAE(3, **FAST).fit(NUMBERS)
+    assert model.history_["steps"].startswith("one by one ("), model.history_["steps"]
+    assert model.history_["loss"] == im.VAE(3, **FAST).fit(NUMBERS).history_["loss"]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_an_autocast_around_a_fit_changes_nothing(monkeypatch: pytest.MonkeyPatch, bf16: bool) -> None:
+    monkeypatch.setattr("isthmus.training.recipe.bf16_pays", lambda *given: bf16)
+    plain = im.Autoencoder(3, **FAST).fit(NUMBERS, FEW)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        around = im.Autoencoder(3, **FAST).fit(NUMBERS, FEW)
+    assert around.history_["loss"] == plain.history_["loss"]
 
 
 def test_operations_under_another_name_come_to_the_same_bits() -> None:

@@ -57,11 +57,14 @@ def _native_bf16() -> bool:
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
-def autocast(device: torch.device, bf16: bool) -> contextlib.AbstractContextManager[None]:
-    """The context in which a training step runs."""
-    if not bf16:
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+@contextlib.contextmanager
+def autocast(device: torch.device, bf16: bool) -> Iterator[None]:
+    """The context in which a training step runs, whatever the user's own is."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+        try:
+            yield
+        finally:  # within another one, PyTorch would keep the weights as they were in bf16
+            torch.clear_autocast_cache()
 
 
 @contextlib.contextmanager

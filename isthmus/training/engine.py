@@ -140,6 +140,7 @@ def train(
     drawn = contextlib.ExitStack()
     if device.type == "cuda":
         drawn.enter_context(torch.cuda.device(device))  # streams are of the device that is current
+    drawn.enter_context(autocast(device, False))
     drawn.enter_context(reproducible(seed, device))  # dropout in a module of the user's own takes no generator
     try:
         while epoch < epochs and not (budget is not None and time.monotonic() - begun >= budget):

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch._C import _len_torch_dispatch_stack
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from isthmus.training.feed import Feed, ResidentFeed
 from isthmus.training.tape import Tape
@@ -25,6 +28,8 @@ AHEAD = 2  # launches that the host may be ahead of the device, so that clocks a
 # How far a recording may end from the steps themselves, of the losses of a launch and of the squared way of the weights
 LOSSES_APART, WEIGHTS_APART = 0.01, 0.05
 LONG = 2**26  # bytes that a tape may keep: a step that makes more has little to gain
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 # a scaled batch, the share of the training that is done and the share of the peak rate, () each
 Step = Callable[[Tensor, Tensor, "float | Tensor"], None]
@@ -144,10 +149,9 @@ class Taped(Eager):
             return self.step(self.given, self.progress, self.factor)
         before = self.state.copy()
         try:
-            self.tape = Tape(lambda: self.step(self.given, self.progress, self.factor))
-            if self.tape.nbytes <= LONG:
-                return
-            self._without(f"a tape would keep {self.tape.nbytes / 2**20:.0f} MiB")
+            self.tape = Tape(lambda: self.step(self.given, self.progress, self.factor), LONG)
+            if not self.tape.whole:
+                self._without(f"a tape would keep more than {LONG / 2**20:.0f} MiB")
         except (RuntimeError, AttributeError) as error:
             self.state.restore(before)
             self._without(f"no tape: {str(error).partition(chr(10))[0]}")
@@ -162,7 +166,7 @@ class Taped(Eager):
         try:
             self.tape.replay()
             same = self.state.is_as(after)
-        except (RuntimeError, TypeError):  # under an autocast of the user's own, for one
+        except (RuntimeError, TypeError, LookupError):
             same = False
         if same:
             self.tried = self.taped = True
@@ -315,12 +319,29 @@ def launches_for(
 def _unsafe(module: nn.Module) -> str | None:
     """Why the steps of a module must be taken one by one; None where they may be recorded.
 
-    A recording repeats what went to the device. A module of somebody's own may do more at each call, count or choose
-    for example, which would be repeated as it was when recorded; PyTorch's and ours do not.
+    A recording repeats what went to the device. Python code of somebody's own may do more at each call, count or choose
+    for example, which would be repeated as it was when recorded; PyTorch's and ours does not.
     """
     for part in module.modules():
-        if not type(part).__module__.startswith(("torch.nn.modules.", "isthmus.")):
-            return f"{type(part).__name__} is a module of its owner"
-        if part._forward_hooks or part._forward_pre_hooks:
-            return f"{type(part).__name__} has hooks"
+        name = type(part).__name__
+        if not _is_known(type(part)):
+            return f"{name} is a module of its owner"
+        if any(getattr(part, hooks) for hooks in HOOKS):
+            return f"{name} has hooks"
+        for attribute, value in vars(part).items():
+            if attribute == "forward" or (callable(value) and not _is_known(value)):
+                return f"{attribute} of a {name} is of its owner"
+    if any(getattr(nn.modules.module, f"_global{hooks}") for hooks in HOOKS):
+        return "all modules have hooks"
+    modes = _get_current_function_mode_stack()
+    if _len_torch_dispatch_stack() or not all(isinstance(mode, DeviceContext) for mode in modes):
+        return "a mode watches the operations"
     return None
+
+
+def _is_known(code: Any) -> bool:
+    """Whether a class, a function or an object of a class is PyTorch's, ours or Python's."""
+    home = str(getattr(code, "__module__", None) or type(code).__module__)
+    return home.startswith(("torch.nn.modules.", "torch.nn.functional", "torch._C", "isthmus.", "builtins")) or (
+        home in ("torch", "torch.nn.init", "torch.autograd.graph") or isinstance(code, torch.Tensor)
+    )

@@ -7,6 +7,7 @@ memory that they read and write, and repeats them there: views are made already,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ __all__ = ["Tape"]
 
 ATEN = torch.ops.aten
 # Operations that hand numbers to Python, or whose results have a size that the data decides
-REFUSED = {"_local_scalar_dense", "nonzero", "bincount", "masked_select", "_unique2", "unique_dim", "equal"}
+REFUSED = {"_local_scalar_dense", "nonzero", "bincount", "masked_select", "_unique2", "unique_dim",
+           "unique_consecutive", "repeat_interleave", "equal"}  # fmt: skip
 EMPTY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 CONSTANT = {"zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like", "new_full",
             "scalar_tensor", "arange"}  # fmt: skip
@@ -38,23 +40,27 @@ class Tape(TorchDispatchMode):
 
     What Python computes in between is not repeated. Whoever uses a tape has to see that it does what the step does.
 
+    Parameters
+    ----------
+    step : carried out once
+    most : bytes that may be kept; beyond, the step is carried out to its end, and nothing is kept
+
     Attributes
     ----------
-    nbytes : memory that the tape keeps
+    whole : whether the step was kept
 
     Raises
     ------
     RuntimeError : the step hands numbers to Python, or asks for sizes that the data decides
     """
 
-    def __init__(self, step: Callable[[], None]) -> None:
+    def __init__(self, step: Callable[[], None], most: float = math.inf) -> None:
         super().__init__()
+        self.whole, self._left = True, most
         self._carried_out: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor], list[Tensor]]] = []
-        self._made: dict[int, int] = {}  # bytes of memory by its address
         with self:
             step()
         self._operations = self._without_detours()
-        self.nbytes = sum(self._made.values())
 
     def replay(self) -> None:
         """The same operations on the same memory."""
@@ -68,14 +74,19 @@ class Tape(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not self.whole:
+            return function(*args, **kwargs)
         if function.overloadpacket.__name__ in REFUSED:
             raise RuntimeError(f"{function.overloadpacket.__name__} hands numbers to Python")
         result = function(*args, **kwargs)
         given = {_address(tensor) for tensor in _tensors(args) + _tensors(kwargs)}
         results = _tensors(result)
         new = [tensor for tensor in results if _address(tensor) not in given and tensor.numel()]
-        self._made |= {_address(tensor): tensor.untyped_storage().nbytes() for tensor in new}
         self._carried_out.append((function, args, kwargs, results, new))
+        self._left -= sum({_address(tensor): tensor.untyped_storage().nbytes() for tensor in new}.values())
+        if self._left < 0:
+            self.whole = False
+            self._carried_out.clear()
         return result
 
     def _without_detours(self) -> list[tuple[Any, tuple[Any, ...], dict[str, Any]]]:
@@ -90,7 +101,7 @@ class Tape(TorchDispatchMode):
         for function, args, kwargs, results, new in self._carried_out:
             name = function.overloadpacket.__name__
             if function._schema.is_mutable:
-                kept.append((function._op, args, kwargs))
+                kept.append((_again(function._op, results, new) if new else function._op, args, kwargs))
             elif not new or name in EMPTY or (name in CONSTANT and _address(new[0]) not in changed):
                 continue  # a view, memory without values, or values that stay
             elif name in COPIES:
