@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 import isthmus as im
 from isthmus.training.feed import data_hash
 from isthmus.training.optimiser import AdamW
+from isthmus.training.tape import Tape
 
 
 class Counting(TorchDispatchMode):
@@ -111,6 +112,22 @@ def test_a_first_fit_imports_no_compiler() -> None:
         "assert 'torch._dynamo' not in sys.modules; assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("model", "most"), [(im.Autoencoder(3, network=(16,), epochs=1, verbose=False), 45),
+                                             (im.VAE(3, network=(16,), epochs=1, verbose=False), 80)])  # fmt: skip
+def test_a_step_repeats_few_operations(monkeypatch: pytest.MonkeyPatch, model: Any, most: int) -> None:
+    lengths: set[int] = set()
+    usual = Tape.replay
+
+    def replay(tape: Tape) -> None:
+        lengths.add(len(tape._operations))
+        usual(tape)
+
+    monkeypatch.setattr(Tape, "replay", replay)
+    model.fit(np.random.default_rng(0).standard_normal((300, 12), dtype=np.float32))
+    assert len(lengths) == 1
+    assert max(lengths) <= most
 
 
 @pytest.mark.parametrize(("width", "expected"), [(1024, 1), (8192, 2)])
