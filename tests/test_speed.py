@@ -115,7 +115,7 @@ def test_a_first_fit_imports_no_compiler() -> None:
 
 
 @pytest.mark.parametrize(("model", "most"), [(im.Autoencoder(3, network=(16,), epochs=1, verbose=False), 45),
-                                             (im.VAE(3, network=(16,), epochs=1, verbose=False), 80)])  # fmt: skip
+                                             (im.VAE(3, network=(16,), epochs=1, verbose=False), 95)])  # fmt: skip
 def test_a_step_repeats_few_operations(monkeypatch: pytest.MonkeyPatch, model: Any, most: int) -> None:
     lengths: set[int] = set()
     usual = Tape.replay
