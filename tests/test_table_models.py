@@ -151,13 +151,37 @@ def test_a_number_beside_a_value_of_its_own_weighs_as_much_as_any_other() -> Non
     gain = np.where(random.random(4000) < 0.9, 0.0, random.lognormal(8, 1, 4000))
     made = TableFormat()
     stored = made.fit_tensor(pd.DataFrame({"gain": gain, "age": random.normal(40, 12, 4000)}))
-    chosen = made.likelihood()
+    chosen, (number, choice, _) = made.likelihood(), made.spec.columns
     assert isinstance(chosen, Table)
     assert [column.levels for column in made.spec.columns] == [None, 2, None]
     params = torch.zeros(1, 1, chosen.size)
-    params[0, 0, 2:] = torch.tensor(made.spec.columns[1].shares).log()
-    costs = chosen._costs(params.expand(len(stored), -1, -1), made.scale(stored), 0.0) * chosen._weights
-    assert_allclose(costs.mean(0), [0.5, 0.5, 1.0], rtol=0.05)
+    params[0, 0, 0] = choice.shares[1] * number.spike  # the mean of all rows: that of the others is 0
+    params[0, 0, 2:] = torch.tensor(choice.shares).log()
+    loss = chosen.loss(params.expand(len(stored), -1, -1), made.scale(stored))
+    assert float(loss.mean()) == pytest.approx(1 + Table.BESIDE * choice.nats + 1, rel=0.05)
+
+
+def test_a_frequent_value_counts_as_a_number_where_the_encoder_was_shown_it() -> None:
+    parts = Column("gain", "integer", None, (), 0.3, (), -2.0), Column("gain", "integer", 2, (), 0.5, (0.2, 0.8))
+    made = Table.of(parts)
+    x = torch.tensor([[torch.nan, 1.0], [torch.nan, 1.0], [0.5, 0.0], [torch.nan, torch.nan]])
+    seen = x.clone()
+    seen[1] = torch.nan
+    params = torch.zeros(4, 1, 3, requires_grad=True)
+    loss = made.training_loss(params, x, seen)
+    loss.sum().backward()
+    asked = params.grad[:, 0, 0]
+    assert_allclose(asked, [2 / 0.3, 0.0, -0.5 / 0.3, 0.0], rtol=1e-6)
+    assert_allclose(loss.detach(), [0.5 * 4 / 0.3 + 0.3 * math.log(2), 0.3 * math.log(2),
+                                    0.5 * 0.25 / 0.3 + 0.3 * math.log(2), 0.0], rtol=1e-5)  # fmt: skip
+    assert_allclose(made.nll(params, x).detach()[:, 0], [0.0, 0.0, 0.5 * 0.25 + 0.5 * math.log(2 * math.pi), 0.0])
+    saved = made.to_json()
+    assert saved["spikes"] == [-2.0, None]
+    assert_array_equal(likelihood_from_json(saved).training_loss(params, x, seen).detach(), loss.detach())
+    del saved["spikes"]
+    assert "spikes" not in likelihood_from_json(saved).to_json()
+    with pytest.raises(SettingError, match="spikes of a table need one entry an element, null but for numbers before"):
+        Table([2, 0], [0, 0], [0.5, 0.5], "unit", None, [None, 1.0])
 
 
 def test_a_flag_weighs_as_much_as_it_varies_and_old_files_weigh_alike() -> None:
@@ -533,3 +557,24 @@ def test_pca_of_text_alone() -> None:
     model = PCA(3).fit(frame)
     assert model.reconstruct(frame)["t"].str[:3].eq(frame["t"].str[:3]).mean() > 0.9
     assert math.isfinite(model.score(frame))
+
+
+@pytest.mark.parametrize("model", [PCA(3), Autoencoder(4, epochs=40, random_state=0)])
+def test_a_line_in_a_column_with_a_frequent_value_is_one_in_the_codes(model: Any) -> None:
+    random = np.random.default_rng(0)
+    hours = np.where(random.random(800) < 0.45, 40.0, random.uniform(15, 65, 800).round())
+    frame = pd.DataFrame({"hours": hours, "age": random.integers(18, 90, 800), "height": random.normal(170, 9, 800),
+                          "sex": random.choice(["m", "f"], 800)})  # fmt: skip
+    codes = np.c_[model.fit(frame).encode(frame), np.ones(800)]
+    assert "40 in 4" in model.format_.describe()[0]["holds"]
+    left = hours - codes @ np.linalg.lstsq(codes, hours, rcond=None)[0]
+    assert left.var() < 0.15 * hours.var()
+    again = model.decode(model.encode(frame)).hours
+    assert np.abs(again - hours).mean() < 3
+
+
+def test_pca_takes_the_view_that_it_is_given() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, None, 4.0] * 10, "b": ["x", "y", "y", None] * 10})
+    assert PCA(1).fit(frame).format_.view == "weighed"
+    assert PCA(1, format=TableFormat()).fit(frame).format_.view == "weighed"
+    assert PCA(1, format=TableFormat(view="linear")).fit(frame).format_.view == "linear"

@@ -458,3 +458,43 @@ def test_the_linear_view_comes_back(mixed: Any) -> None:
     again = made.from_tensor(made.unscale(made.scale(made.fit_tensor(frame))))
     assert_frame_equal(again, frame, check_exact=False, rtol=1e-5, atol=1e-5)
     assert made.lines() is made
+
+
+def test_the_weighed_view_weighs_columns_as_networks_do(mixed: Any) -> None:
+    frame = mixed(2000)
+    plain, weighed = TableFormat(view="linear"), TableFormat(view="weighed")
+    x, stored = plain.scale(plain.fit_tensor(frame)), weighed.fit_tensor(frame)
+    y = weighed.scale(stored)
+    assert weighed.spec == plain.spec
+    assert weighed.lines().to_json() == plain.to_json()
+    assert_allclose(weighed.linear(y), x, atol=1e-5)  # and NaN where that is
+    variances, lines = np.nanvar(y.double().numpy(), axis=0), weighed._view
+    for place, element in enumerate(lines.kept):
+        column = [element for code in weighed.codes_ for element in code.elements][element]
+        own = float(variances[lines.owner.numpy() == place].sum())
+        differ = 1 - sum(share**2 for share in column.shares)
+        if column.kind in ("category", "ordinal", "boolean"):
+            assert own == pytest.approx(differ, rel=0.05), column.name
+        elif column.name == "gain":
+            assert own == pytest.approx(0.5 * differ if column.levels else 1, rel=0.05)
+            assert not y[:, lines.owner.numpy() == place].isnan().any()  # a number where the column is 0, too
+        elif column.name in ("length", "income", "age"):
+            assert own == pytest.approx(1, rel=0.05), column.name
+    there = frame[["length", "gain", "age", "rooms", "member", "town", "grade", "born"]].dropna().reset_index(drop=True)
+    made = TableFormat(view="weighed")
+    again = made.from_tensor(made.unscale(made.scale(made.fit_tensor(there))))
+    assert_frame_equal(again, there, check_exact=False, rtol=1e-5, atol=1e-5)
+    assert format_from_json(json.loads(json.dumps(weighed.to_json()))).to_json() == weighed.to_json()
+
+
+def test_a_mean_of_all_rows_becomes_that_of_those_beside_the_frequent_value() -> None:
+    values = np.where(drawn().random(3000) < 0.6, 0.0, drawn(1).normal(50, 9, 3000))
+    made = TableFormat(view="weighed").fit(pd.DataFrame({"a": values, "b": drawn(2).normal(size=3000)}))
+    lines = made._view
+    view = made.scale(made.to_tensor(pd.DataFrame({"a": values, "b": np.zeros(3000)}))).mean(0)
+    guess = made.guess(made.likelihood(), view[None, None])
+    assert guess.chances[1][0, 1] == pytest.approx(0.6, abs=0.02)
+    assert made.codes_[0].unscaled(guess.numbers[0][0])[0] == pytest.approx(50, abs=1)
+    expected = made.codes_[0].moments(*guess.numbers[0], guess.chances[1][:, 1])[0]
+    assert expected[0] == pytest.approx(values.mean(), abs=0.5)
+    assert lines.spiked[0][0] == 0

@@ -43,6 +43,8 @@ class Column:
     nats : what guessing the element from its shares alone costs, mean over the rows that have a value of the column:
         0.5 for a number of unit deviation that all of them have
     shares : of a choice: how often each level was seen, summing to 1
+    spike : of a number that is missing where its column holds one frequent value, which the next element tells: where
+        that value would lie. None for others
     """
 
     name: str
@@ -51,6 +53,7 @@ class Column:
     edges: tuple[float, ...] = ()
     nats: float = 0.5
     shares: tuple[float, ...] = ()
+    spike: float | None = None
 
 
 @dataclass(frozen=True)

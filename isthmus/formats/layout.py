@@ -16,6 +16,7 @@ from torch import Tensor
 from isthmus.formats.codes import BASE, FAR, MISSING, Code, is_missing
 from isthmus.formats.columns import Choice, Text
 from isthmus.formats.quantities import Number, Time
+from isthmus.likelihoods.table import Table
 
 __all__ = ["Guess", "Layout", "Lines", "spread_column"]
 
@@ -27,6 +28,7 @@ STORES = {
     "u1": torch.uint8,
 }  # widest first
 SHOWN = 8  # bytes of a text in the linear view
+BESIDE = 0.5  # of the weight of a choice, in the weighed view: whether a number is its column's frequent value
 EVENEST = 0.02  # a level's variance counts as at least so much in the linear view, so that rare levels do not explode
 
 
@@ -39,6 +41,14 @@ class Guess(NamedTuple):
     rows: int
     numbers: dict[int, tuple[np.ndarray, Any]]
     chances: dict[int, np.ndarray]
+
+    @classmethod
+    def of(cls, likelihood: Table, params: Tensor) -> Guess:
+        """By a likelihood and the decoder's output."""
+        means, _ = likelihood.parts(params)
+        variances = likelihood.doubt.cpu().double().numpy()
+        numbers = {e: (means[:, k].double().numpy(), float(variances[k])) for k, e in enumerate(likelihood.numbers)}
+        return cls(len(params), numbers, {e: c.double().numpy() for e, c in likelihood.chances(params).items()})
 
     def modes(self, first: int, elements: int) -> np.ndarray:
         """(n, elements): means of numbers and likeliest levels; NaN for what is not known."""
@@ -259,17 +269,24 @@ class Lines:
     A number counts 1 / (elements of its column) of its variance; the indicators of a choice, less their shares, are
     divided so that their variances sum to the same, over the rows that have a value. So each column weighs as much as
     any other.
+
+    ``weighed``: columns weigh as they do for networks (`likelihoods.Table`). Columns of numbers have variance one,
+    those of choices the chance that two rows differ, ``Table.LEAST`` at least. A number beside a frequent value holds
+    that value where the column does, and whether it does weighs ``BESIDE`` of what a choice does.
     """
 
-    def __init__(self, codes: tuple[Code, ...]) -> None:
+    def __init__(self, codes: tuple[Code, ...], weighed: bool = False) -> None:
         self.kept: list[int] = []  # elements in this view
         starts: list[int] = []
         levels: list[int] = []
         scales: list[float] = []
         shares: list[float] = []
+        spikes: list[tuple[int, float]] = []
+        weights: list[float] = []  # by which numbers of the view are multiplied where it is weighed
         element = width = 0
         for code in codes:
             columns = code.elements[:SHOWN] if isinstance(code, Text) else code.elements
+            weight = Table.weight(columns)
             for number, column in enumerate(columns):
                 count = column.levels or 1
                 share = np.array(column.shares) if column.levels else np.zeros(1)
@@ -279,13 +296,22 @@ class Lines:
                 starts.append(width)
                 levels.append(column.levels or 0)
                 scales += [1 / np.sqrt(uneven * len(columns))] * count
+                if column.spike is not None:
+                    spikes.append((len(starts) - 1, column.spike))
+                    weights.append(uneven * len(columns) / (2 * column.nats))
+                elif spikes and spikes[-1][0] == len(starts) - 2:
+                    weights += [BESIDE * uneven * len(columns)] * count
+                else:
+                    weights += [weight] * count
                 shares += share.tolist()
                 width += count
             element += len(code.elements)
         self.width, self.elements = width, element
         self.starts, self.levels = np.array(starts), np.array(levels)
         self.numbers, self.choices = np.flatnonzero(self.levels == 0), np.flatnonzero(self.levels)
-        self.scales = torch.tensor(scales, dtype=torch.float32)
+        self.plain = torch.tensor(scales, dtype=torch.float32)  # scales of the view that is not weighed
+        self.scales = torch.tensor(np.array(scales) * np.sqrt(weights), dtype=torch.float32) if weighed else self.plain
+        self.spikes = spikes if weighed else []  # which of those kept, where its frequent value lies
         self.shares = torch.tensor(shares, dtype=torch.float32)
         owner = np.repeat(np.arange(len(levels)), np.maximum(self.levels, 1))
         self.owner = torch.from_numpy(owner)  # the element, of those kept, of each number of the view
@@ -294,6 +320,10 @@ class Lines:
     def spread(self, elements: Tensor) -> Tensor:
         """(n, E) to (n, F) float32, NaN where the element is."""
         x = elements.cpu()
+        if self.spikes:
+            x = x.clone()
+            for element, spike in self.spiked:
+                x[:, element].masked_fill_(x[:, element + 1] == 1, spike)
         out = ((0 - self.shares) * self.scales).expand(len(x), -1).clone()  # of a choice: all levels but one
         numbers = torch.from_numpy(self.starts[self.numbers])
         kept = torch.tensor(self.kept)
@@ -308,6 +338,19 @@ class Lines:
                 if len(rows := torch.from_numpy(np.flatnonzero(np.isnan(column.numpy())))):
                     out[rows, self.starts[choice] : self.starts[choice] + self.levels[choice]] = torch.nan
         return out.to(elements.device)
+
+    @property
+    def spiked(self) -> list[tuple[int, float]]:
+        """Elements whose frequent value counts as a number, and where it lies; the next element tells where it is."""
+        return [(self.kept[place], spike) for place, spike in self.spikes]
+
+    def unweighed(self, lines: Tensor) -> Tensor:
+        """Of the weighed view (n, F) the plain one: numbers are missing where columns hold their frequent value."""
+        out = lines * (self.plain / self.scales).to(lines.device)
+        for place, _ in self.spikes:
+            number, choice = self.starts[place], self.starts[place + 1]
+            out[:, number].masked_fill_(lines[:, choice + 1] > 0, torch.nan)
+        return out
 
     def gather(self, lines: Tensor) -> Tensor:
         """(n, F) to (n, E): the level of the largest indicator; what the view leaves out is missing."""
@@ -333,6 +376,9 @@ class Lines:
             else:
                 chance = np.clip(values[:, start : start + count], 1e-6, None)
                 chances[element] = chance / chance.sum(1, keepdims=True)
+        for element, spike in self.spiked:  # from the mean of all rows to that of those which are not at the spike
+            (mean, variance), share = numbers[element], np.minimum(chances[element + 1][:, 1], 0.9)
+            numbers[element] = mean + share / (1 - share) * (mean - spike), variance
         return Guess(len(values), numbers, chances)
 
     def means(self, likelihood: Any, params: Tensor) -> Tensor:

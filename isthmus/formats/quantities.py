@@ -32,6 +32,7 @@ __all__ = ["Number", "Time", "waves"]
 FLOATS = {"f8": "double", "f4": "float"}  # what is stored so, and lies in Arrow's memory as it is stored
 FARTHEST = 2.0**63 - 1024  # the largest float64 that int64 holds
 SELDOM = 0.02  # share of the rows as of which a number counts at least: a few may not outweigh all the others
+NEAR = 4.0  # deviations from the others at which a spike lies at most: farther, it would be all that is seen of them
 SMALL = 1e-4  # deviation of a cycle's number, at least: less is a moment that is always the same
 
 
@@ -89,8 +90,9 @@ class Number(Code):
     def elements(self) -> tuple[Column, ...]:
         if self.spike is None:
             return (Column(self.name, self.kind, None, self.edges, 0.5),)
-        p = self.spike_share
-        number = Column(self.name, self.kind, None, self.edges, 0.5 * max(1 - p, SELDOM))
+        p, at = self.spike_share, float(np.clip(self.scaled(np.array(self.spike)), -NEAR, NEAR))
+        variance = (1 - p) * (1 + p * at**2)  # of all rows, the spike's counted where it lies
+        number = Column(self.name, self.kind, None, self.edges, 0.5 * max(variance, SELDOM), (), at)
         return (number, Column(self.name, self.kind, 2, (), nats_of(np.array([1 - p, p])), (1 - p, p)))
 
     @property

@@ -40,12 +40,10 @@ __all__ = ["TableFormat"]
 
 Made = TypeVar("Made")
 
-VIEWS = ("columns", "linear")
+VIEWS = ("columns", "linear", "weighed")
 PIECE = 65_536  # rows that are read and packed together
-SPREAD, ALIGNED = (
-    2**19,
-    256,
-)  # elements that are made at a time, 2 MiB, which stay in the cache; rows in steps of so many
+SPREAD = 2**19  # elements that are made at a time, 2 MiB, which stay in the cache
+ALIGNED = 256  # rows in steps of so many
 
 
 class TableFormat(Format):
@@ -57,7 +55,8 @@ class TableFormat(Format):
         "boolean", "category", "ordinal", "datetime", "duration", "text", "identifier", "ignore"
     view : what the scaled view of a row is. "columns", the default: its elements, for networks. "linear": numbers only,
         for linear models (factor analysis of mixed data, Pages 2004): numbers, and an indicator of each level less the
-        level's share, scaled so that each column has variance one
+        level's share, scaled so that each column has variance one. "weighed": the same with the weights that columns
+        have for networks (`likelihoods.Table`), for PCA
 
     Attributes
     ----------
@@ -125,14 +124,12 @@ class TableFormat(Format):
         return dict(kinds)
 
     def _settle(self, codes: tuple[Code, ...], container: Container) -> None:
-        self.__dict__.pop("_layout", None)
-        self.__dict__.pop("_lines", None)
+        for made in ("_layout", "_lines", "_view"):
+            self.__dict__.pop(made, None)
         self.codes_, self.container_ = codes, container
         elements = tuple(element for code in codes for element in code.elements)
-        if self.view == "linear":
-            self.spec = Spec("table", (self._lines.width,))
-        else:
-            self.spec = Spec("table", (len(elements),), columns=elements)
+        narrow = self.view == "columns"
+        self.spec = Spec("table", (len(elements) if narrow else self._lines.width,), columns=elements if narrow else ())
 
     # ---- items and the stored view -----------------------------------------------------------------------------------
 
@@ -331,14 +328,14 @@ class TableFormat(Format):
         """(n, R) uint8 to float32: elements (n, E), or (n, F) in the linear view; NaN where a value is missing."""
         require_fit(self)
         elements = self._elements(self.require(stored))
-        return self._lines.spread(elements) if self.view == "linear" else elements
+        return elements if self.view == "columns" else self._view.spread(elements)
 
     def unscale(self, scaled: Tensor) -> Tensor:
         """(n, E) or (n, F) to the stored view (n, R): the nearest rows that the columns can hold."""
         require_fit(self)
         if tuple(scaled.shape[1:]) != self.spec.shape:
             raise FormatError(f"rows of {tuple(scaled.shape[1:])} elements given, but this table has {self.spec.shape}")
-        elements = (self._lines.gather(scaled) if self.view == "linear" else scaled).cpu().numpy()
+        elements = (scaled if self.view == "columns" else self._view.gather(scaled)).cpu().numpy()
         rows = np.empty((len(elements), self._layout.size), np.uint8)
         start = 0
         for code, place in zip(self.codes_, self._layout.places, strict=True):
@@ -351,7 +348,9 @@ class TableFormat(Format):
 
     def linear(self, scaled: Tensor) -> Tensor:
         """(n, E) to (n, F); the linear view is its own."""
-        return scaled if self.view == "linear" else self._lines.spread(scaled)
+        if self.view == "columns":
+            return self._lines.spread(scaled)
+        return scaled if self.view == "linear" else self._view.unweighed(scaled)
 
     def lines(self) -> TableFormat:
         if self.view == "linear":
@@ -384,7 +383,9 @@ class TableFormat(Format):
         return torch.stack(sums, 1), [f'column "{name}"' for name in firsts]
 
     def linear_mean(self, likelihood: Any, params: Tensor) -> Tensor:
-        return likelihood.mean(params) if self.view == "linear" else self._lines.means(likelihood, params)
+        if self.view == "columns":
+            return self._lines.means(likelihood, params)
+        return likelihood.mean(params) * (self._view.plain / self._view.scales)
 
     def _elements(self, stored: Tensor) -> Tensor:
         """(n, R) to (n, E). Columns of one stored dtype go together: a table may have thousands."""
@@ -410,17 +411,17 @@ class TableFormat(Format):
     def _lines(self) -> Lines:
         return Lines(self.codes_)
 
+    @cached_property
+    def _view(self) -> Lines:
+        """The view of numbers alone that rows are scaled to."""
+        return Lines(self.codes_, weighed=True) if self.view == "weighed" else self._lines
+
     # ---- filling holes -----------------------------------------------------------------------------------------------
 
     def guess(self, likelihood: Any, params: Tensor) -> Guess:
         """What the decoder's output says of elements that are missing: means and variances of numbers, chances of
         levels."""
-        if self.view == "linear":
-            return self._lines.guess(likelihood, params)
-        means, _ = likelihood.parts(params)
-        variances = likelihood.doubt.cpu().double().numpy()
-        numbers = {e: (means[:, k].double().numpy(), float(variances[k])) for k, e in enumerate(likelihood.numbers)}
-        return Guess(len(params), numbers, {e: c.double().numpy() for e, c in likelihood.chances(params).items()})
+        return (Guess.of if self.view == "columns" else self._view.guess)(likelihood, params)
 
     def best(self, guess: Guess, mean: bool = False) -> Tensor:
         """The likeliest rows, stored (n, R); ``mean``: numbers as their expected values in their own unit."""
@@ -491,7 +492,7 @@ class TableFormat(Format):
         from isthmus.likelihoods import Gaussian, Table
 
         require_fit(self)
-        return Gaussian() if self.view == "linear" else Table.of(self.spec.columns)
+        return Table.of(self.spec.columns) if self.view == "columns" else Gaussian()
 
     @property
     def n_features(self) -> int:

@@ -34,11 +34,17 @@ class Table(Likelihood):
     from its shares costs (half a nat for a number, the entropy for a choice) and by the number of elements of its
     column, times the weight of the column: at the start a column costs its weight, whatever its scale and kind. Columns
     of numbers weigh one, columns of choices as much as they vary: the chance that two rows differ, which is the
-    variance of their indicators, and ``LEAST`` at least. With ``variance="learned"`` the loss is the nll
-    in nats, which a VAE's bound needs: the deviation of each number is learned, down to a twentieth of the column's, so
-    that a column which is easy to predict cannot outweigh the others. It is learned from cells that the encoder was
-    shown: a hidden one lies as far from what is said of it as the other cells leave open, which says nothing of how
-    finely a code tells a row. Hidden numbers are learned with deviation one, as under "unit".
+    variance of their indicators, and ``LEAST`` at least.
+
+    A number that is not there where its column holds one frequent value is learned as if it held it, in rows of which
+    the encoder was shown that column: else a code might put those rows anywhere, and what is a line in the table would
+    be none in the code. It weighs one; whether it is that value, which the number all but tells, ``BESIDE`` a nat.
+
+    With ``variance="learned"`` the loss is the nll in nats, which a VAE's bound needs: the deviation of each number is
+    learned, down to a twentieth of the column's, so that a column which is easy to predict cannot outweigh the others.
+    It is learned from cells that the encoder was shown: a hidden one lies as far from what is said of it as the other
+    cells leave open, which says nothing of how finely a code tells a row. Hidden numbers are learned with deviation
+    one, as under "unit".
 
     Parameters
     ----------
@@ -47,6 +53,8 @@ class Table(Likelihood):
     nats : what guessing each element costs
     variance : "unit" or "learned"
     weights : of each column; None for one each
+    spikes : of each element, where the frequent value lies of a number that is not there for it, which level 1 of the
+        next element tells; None for others, and None where there is none
 
     Raises SettingError for lists that do not go together.
     """
@@ -56,11 +64,14 @@ class Table(Likelihood):
     n_params = 1
     LOWEST = 2 * math.log(0.05)  # of a learned log-variance
     LEAST = 0.1  # weight of a column: rare levels are not forgotten
+    BESIDE = 0.3  # weight of a nat of whether a number is its column's frequent value
     doubt: Tensor
     noise: Tensor
     columns: Tensor
     _weights: Tensor
     _numbers: Tensor
+    _spiked: Tensor
+    _spikes: Tensor
 
     def __init__(
         self,
@@ -69,6 +80,7 @@ class Table(Likelihood):
         nats: Sequence[float],
         variance: str = "unit",
         weights: Sequence[float] | None = None,
+        spikes: Sequence[float | None] | None = None,
     ) -> None:
         super().__init__()
         if variance not in ("unit", "learned"):
@@ -82,6 +94,11 @@ class Table(Likelihood):
         self.weights = [1.0] * self.n_columns if weights is None else [float(weight) for weight in weights]
         if len(self.weights) != self.n_columns or not all(weight > 0 for weight in self.weights):
             raise SettingError("weights of a table need one entry a column, above 0")
+        given = [None] * len(self.levels) if spikes is None else spikes
+        self.spikes = [None if spike is None else float(spike) for spike in given]
+        spiked = [e for e, spike in enumerate(self.spikes) if spike is not None]
+        if len(self.spikes) != len(self.levels) or any(self.levels[e : e + 2] != [0, 2] for e in spiked):
+            raise SettingError("spikes of a table need one entry an element, null but for numbers before a choice of 2")
         self.numbers = [e for e, count in enumerate(self.levels) if not count]
         groups: dict[int, list[int]] = {}
         for element, count in enumerate(self.levels):
@@ -91,6 +108,9 @@ class Table(Likelihood):
         self.size = len(self.numbers) + sum(width * len(elements) for width, elements in self.groups)
         sizes = Counter(self.owner)
         of_elements = [self.weights[c] / (cost * sizes[c]) for cost, c in zip(self.nats, self.owner, strict=True)]
+        for e in spiked:
+            weight = self.weights[self.owner[e]]
+            of_elements[e : e + 2] = [weight / self.nats[e], weight * self.BESIDE]
         self.register_buffer(
             "doubt", torch.zeros(len(self.numbers))
         )  # variance about the means where cells were hidden
@@ -100,6 +120,9 @@ class Table(Likelihood):
         # What follows is worked out from the settings, and is no part of a file.
         self.register_buffer("_weights", torch.tensor(of_elements), persistent=False)
         self.register_buffer("_numbers", torch.tensor(self.numbers, dtype=torch.int64), persistent=False)
+        self.register_buffer("_spiked", torch.tensor(spiked, dtype=torch.int64), persistent=False)
+        at = [spike for spike in self.spikes if spike is not None]
+        self.register_buffer("_spikes", torch.tensor(at), persistent=False)
         self.register_buffer("columns", torch.tensor(self.owner, dtype=torch.int64), persistent=False)  # of elements
         for width, elements in self.groups:
             self.register_buffer(f"_at{width}", torch.tensor(elements), persistent=False)
@@ -119,14 +142,20 @@ class Table(Likelihood):
         for column in columns:
             parts.setdefault(column.name, []).append(column)
         place = {name: number for number, name in enumerate(parts)}
-        weights = [cls._weight(some) for some in parts.values()]
-        return cls([column.levels or 0 for column in columns], [place[column.name] for column in columns],
-                   [column.nats for column in columns], variance, weights)  # fmt: skip
+        weights = [cls.weight(some) for some in parts.values()]
+        return cls(
+            [column.levels or 0 for column in columns],
+            [place[column.name] for column in columns],
+            [column.nats for column in columns],
+            variance,
+            weights,
+            [column.spike for column in columns],
+        )
 
     @classmethod
-    def _weight(cls, parts: Sequence[Any]) -> float:
+    def weight(cls, parts: Sequence[Any]) -> float:
         """Of a column with these elements."""
-        if any(not part.levels for part in parts):
+        if not parts or any(not part.levels for part in parts):
             return 1.0
         differ = sum(1 - sum(share * share for share in part.shares) for part in parts) / len(parts)
         return max(differ, cls.LEAST)
@@ -187,15 +216,22 @@ class Table(Likelihood):
         """(B,): nats with learned variances; else in columns of numbers: guessing one of them costs one."""
         if self.variance == "learned":
             return self.nll(params, x).sum(1)
-        return (self._costs(params, x, 0.0) * self._weights).sum(1)
+        return self._weighed(params, x, x)
 
     def training_loss(self, params: Tensor, x: Tensor, seen: Tensor) -> Tensor:
         if self.variance == "learned":
             return self._costs(params, x, LOG_2PI, seen.isnan()).sum(1)
-        return self.loss(params, x)
+        return self._weighed(params, x, seen)
 
     def squared_error(self, params: Tensor, x: Tensor) -> Tensor:
-        return (self._costs(params, x, 0.0) * self._weights).sum(1).clamp_min(1e-6)
+        return self._weighed(params, x, x).clamp_min(1e-6)
+
+    def _weighed(self, params: Tensor, x: Tensor, seen: Tensor) -> Tensor:
+        """Loss in columns (B,), frequent values among the numbers where the encoder was shown them."""
+        if len(self._spiked):
+            at = seen[:, self._spiked + 1] == 1
+            x = x.index_copy(1, self._spiked, torch.where(at, self._spikes, x[:, self._spiked]))
+        return (self._costs(params, x, 0.0) * self._weights).sum(1)
 
     def variances(self) -> Tensor:
         """Of draws of the numbers about their means, (N,): learned, or ``doubt``; 0 before that."""
@@ -251,8 +287,9 @@ class Table(Likelihood):
     def to_json(self) -> dict[str, Any]:
         made = {"word": self.word, "levels": self.levels, "owner": self.owner, "nats": self.nats,
                 "variance": self.variance}  # fmt: skip
-        even = all(weight == 1 for weight in self.weights)  # as in files from before columns had weights
-        return made if even else made | {"weights": self.weights}
+        if any(weight != 1 for weight in self.weights):  # files from before have neither
+            made["weights"] = self.weights
+        return made | {"spikes": self.spikes} if len(self._spiked) else made
 
     def extra_repr(self) -> str:
         choices = len(self.levels) - len(self.numbers)

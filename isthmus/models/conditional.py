@@ -199,8 +199,8 @@ class Conditional:
 
         Numbers keep their distance from what the decoder meant, in deviations; of choices some are the Gaussian's.
         """
-        linear = form.view == "linear"
-        out = (form._lines.gather(scaled) if linear else scaled).double().numpy().copy()
+        linear = form.view != "columns"
+        out = (form._view.gather(scaled) if linear else scaled).double().numpy().copy()
         for element in self.guess(form, said).numbers:
             (before, spread), (mean, variance) = own.numbers[element], pool.numbers[element]
             ratio = np.sqrt(np.maximum(variance, 1e-30) / max(float(np.mean(spread)), 1e-30))
@@ -210,7 +210,7 @@ class Conditional:
             level = (chance.cumsum(1) < uniform[1][:, None]).sum(1).clip(max=chance.shape[1] - 1)
             out[:, element] = np.where(uniform[0] < self.trust[element], out[:, element], level)
         elements = torch.from_numpy(out).float()
-        return form._lines.spread(elements) if linear else elements
+        return form._view.spread(elements) if linear else elements
 
     # ---- files -------------------------------------------------------------------------------------------------------
 

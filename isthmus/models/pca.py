@@ -65,7 +65,9 @@ class PCA(Embedding):
         is fitted to the codes: with ``priors.GaussianMixture`` it is a mixture of normals of items, whose components
         tell flat from edged and grained ones (Zoran & Weiss 2011). Not with ``partial_fit``
     format : a Format, "vector", "image" or "series"; None finds it. Vectors and series are centred and not
-        standardised, as in scikit-learn's PCA; give ``VectorFormat("standard")`` to have columns weigh alike
+        standardised, as in scikit-learn's PCA; give ``VectorFormat("standard")`` to have columns weigh alike. Tables
+        are seen in the "weighed" view; ``TableFormat(view="linear")`` gives each column variance one (factor analysis
+        of mixed data)
 
     Attributes
     ----------
@@ -146,8 +148,8 @@ class PCA(Embedding):
         made = super()._format_for(X)
         if not isinstance(self.format, Format) and isinstance(made, (VectorFormat, SeriesFormat)):
             return type(made)(scale="centre")
-        if isinstance(made, TableFormat):
-            return TableFormat(made.kinds, view="linear")
+        if isinstance(made, TableFormat) and made.view == "columns":
+            return TableFormat(made.kinds, view="weighed")
         return made
 
     def _learn(self, stored: Tensor, y: Any) -> None:
@@ -290,7 +292,7 @@ class PCA(Embedding):
             assert isinstance(self.format_, TableFormat)
             noise = self.noise_variance_
             variances = np.maximum(spectrum.variances[:k] - noise, 1e-9 * noise)
-            made = Projection(self.format_._lines, spectrum.mean, spectrum.components[:k], variances, noise,
+            made = Projection(self.format_._view, spectrum.mean, spectrum.components[:k], variances, noise,
                                self._spread)  # fmt: skip
             known = self._known = (spectrum, k, made)
         return known[2]

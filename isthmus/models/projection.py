@@ -51,6 +51,7 @@ class Projection:
         self.holes[kept[lines.choices]] = lines.levels[lines.choices]
         self.weights = np.zeros((lines.elements, wide.shape[1]), np.float32)  # choices have none
         self.weights[kept[lines.numbers]] = scales[at, None] * wide[at]
+        self.spiked = lines.spiked
         self.start = _float32(-mean[at] @ wide[at])
         self.choices = kept[lines.choices]
         tables = []
@@ -82,6 +83,8 @@ class Projection:
             whole = np.zeros((len(x), n + BLOCK - n % BLOCK), np.float32)
             whole[:, :n] = x
             x = whole
+        for element, spike in self.spiked:
+            np.copyto(x[element], spike, where=x[element + 1] == 1)
         holes = np.isnan(x)
         open_ = np.flatnonzero(holes.any(1))
         for element in open_:

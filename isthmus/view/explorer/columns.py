@@ -51,7 +51,7 @@ def linear_columns(
     form: Any, weight: np.ndarray, bias: np.ndarray
 ) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
     """The columns of a linear model's output, and its weights (F, K) and bias (F,) in the unit of the elements."""
-    lines = form._lines
+    lines = form._view
     scales, shares = lines.scales.double().numpy(), lines.shares.double().numpy()
     counts = np.maximum(lines.levels, 1)
     places = {
