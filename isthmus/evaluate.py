@@ -20,7 +20,7 @@ from torch import Tensor
 
 from isthmus import metrics
 from isthmus.errors import DataError, FormatError, SettingError
-from isthmus.formats.arrays import listing
+from isthmus.formats.arrays import four_digits, listing
 from isthmus.formats.base import Format
 from isthmus.formats.room import fits_in_memory, room_for_items
 from isthmus.formats.rows import AllBut, Rows
@@ -102,7 +102,7 @@ class Report:
         figures = [[format(row[n], COLUMNS[n][1]) if n in row else "-" for n in shown] for row in self.rows]
         lines = _aligned([[COLUMNS[name][0] for name in shown], *figures], 1)
         if self.columns:
-            cells = [[row["column"], row["kind"], f"{row['error']:.4g}", f"{row['guess']:.4g}", row["unit"]]
+            cells = [[row["column"], row["kind"], four_digits(row["error"]), four_digits(row["guess"]), row["unit"]]
                      for row in self.columns[:SHOWN]]  # fmt: skip
             lines += ["", *_aligned([["column", "kind", "error", "guessing", "of"], *cells], 2)]
             lines += [f"and {len(self.columns) - SHOWN} columns more"] * (len(self.columns) > SHOWN)

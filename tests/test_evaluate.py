@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from isthmus import datasets, metrics
 from isthmus.errors import DataError, FormatError, IsthmusWarning, SettingError
 from isthmus.evaluate import Report, compare, evaluate
+from isthmus.formats.arrays import four_digits
 from isthmus.formats.images import ImageFormat
 from isthmus.formats.vectors import VectorFormat
 from isthmus.models.autoencoder import Autoencoder
@@ -538,3 +539,18 @@ def test_a_heavy_tail_is_no_other_scale() -> None:
         rows = np.random.default_rng(seed).permutation(400)
         report = evaluate(PCA(2, format=VectorFormat("standard")).fit(X[rows[:300]]), X[rows[300:]])
         assert "unlike" not in report.verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (392_512.4, "392500"),
+        (0.017984, "0.01798"),
+        (12.0, "12"),
+        (-45_000.2, "-45000"),
+        (1.2e17, "1.2e+17"),
+        (0.0, "0"),
+    ],
+)
+def test_money_is_written_without_an_exponent(value: float, words: str) -> None:
+    assert four_digits(value) == words

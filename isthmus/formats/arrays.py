@@ -37,6 +37,7 @@ __all__ = [
     "Origin",
     "as_array",
     "chunks",
+    "four_digits",
     "listing",
     "refuse_non_finite",
     "require_finite",
@@ -421,3 +422,9 @@ def listing(words: Iterable[str], most: int = 5) -> str:
     rest = [f"{len(words) - len(shown)} more"] if len(words) > len(shown) else []
     parts = [*shown, *rest]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else "none"
+
+
+def four_digits(value: float) -> str:
+    """Four significant digits, without an exponent where people would write none: 392500, 0.01798, 1.2e+17."""
+    short = f"{value:.4g}"
+    return f"{float(short):.0f}" if 1e4 <= abs(value) < 1e15 else short

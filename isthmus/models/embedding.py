@@ -459,7 +459,7 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"- held-out loss {best:.6g} after epoch {history['best_epoch']} of {history['epoch'][-1]}, "
                 f"{history['seconds'][-1]:.1f} s of training ({history['ended']})"
             )
-        lines += [f"- likelihood: {self.likelihood_.to_json()}", f"- prior: {self.prior_.describe()}"]
+        lines += [f"- likelihood: {self.likelihood_}", f"- prior: {self.prior_.describe()}"]
         settings = {name: value for name, value in self._settings().items() if value is not None}
         lines.append(f"- settings: {', '.join(f'{name}={value}' for name, value in settings.items())}")
         lines.append(f"- written with torch {torch.__version__}, numpy {np.__version__}")

@@ -15,6 +15,7 @@ import torch
 
 from isthmus import metrics
 from isthmus.errors import DataError, NotSupported, SettingError
+from isthmus.formats.arrays import four_digits
 from isthmus.verbs.generate import interpolate, require_able
 from isthmus.verbs.traverse import decoded_grid as decoded_over
 from isthmus.verbs.traverse import latents as found_latents
@@ -351,7 +352,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if value != round(value) or abs(value) >= 1e6 else f"{value:.0f}"
+        return f"{value:.0f}" if abs(value) < 1e15 and value == round(value) else four_digits(value)
     return str(value).removesuffix(" 00:00:00")
 
 
