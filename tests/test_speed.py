@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from collections import Counter
 from typing import Any
 
@@ -111,6 +112,12 @@ def test_a_first_fit_imports_no_compiler() -> None:
         "import sys, isthmus as im; im.Autoencoder(2, network=(4,), epochs=1, verbose=False).fit(im.datasets.digits());"
         "assert 'torch._dynamo' not in sys.modules; assert 'matplotlib' not in sys.modules"
     )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loading_a_model_of_a_table_imports_no_compiler() -> None:
+    path = Path(__file__).with_name("data") / "table-autoencoder-v1.isthmus"
+    code = f"import sys, isthmus as im; im.load({str(path)!r}); assert 'torch._dynamo' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -46,8 +46,9 @@ class TableEncoder(nn.Module):
         levels = [columns[e].levels or 0 for e in choices]
         first = width or outputs
         self.features = nn.Linear(max(len(bins) + 2 * len(numbers), 1), first)  # a table may be choices alone
-        self.choices = nn.EmbeddingBag(max(sum(levels) + len(levels), 1), first, mode="sum")
-        nn.init.normal_(self.choices.weight, std=0.5 / max(len(choices), 1) ** 0.5)
+        self.choices = _Embeddings(max(sum(levels) + len(levels), 1), first, mode="sum")
+        if not self.choices.weight.is_meta:
+            nn.init.normal_(self.choices.weight, std=0.5 / max(len(choices), 1) ** 0.5)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks if width else 0))
         self.last = nn.Linear(width, outputs) if width else nn.Identity()
         starts = [sum(levels[:place]) + place for place in range(len(levels))]
@@ -73,6 +74,14 @@ class TableEncoder(nn.Module):
         for block in self.blocks:
             h = block(h)
         return self.last(h)
+
+
+class _Embeddings(nn.EmbeddingBag):
+    def reset_parameters(self) -> None:
+        """Nothing is drawn where a file's weights are to come: without memory PyTorch does it by its compiler, whose
+        import takes a second."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class TableDecoder(nn.Module):
