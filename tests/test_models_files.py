@@ -16,7 +16,7 @@ from isthmus.models import MODELS, load
 DATA = Path(__file__).parent / "data"
 OLD = sorted(DATA.glob("*.isthmus"))
 DIGITS = [path for path in OLD if path.stem.startswith("digits")]
-TABLES = [path for path in OLD if path.stem.startswith("table")]
+TABLES = [path for path in OLD if path.stem.startswith(("table", "hours"))]
 
 
 def digits() -> np.ndarray:
@@ -35,6 +35,12 @@ def rows() -> pd.DataFrame:
         "seen": pd.Timestamp("2024-03-01", tz="Europe/Paris") + pd.to_timedelta(i * 37, "h"),
         "key": [f"k{j * 7919 % 1000:04}" for j in i],
     })  # fmt: skip
+
+
+def hours() -> pd.DataFrame:
+    """The same, and a number with a frequent value of its own."""
+    i = np.arange(200)
+    return rows().assign(hours=np.where(i * 7 % 5 < 2, 40, 15 + i * 31 % 47))
 
 
 def test_there_is_an_old_file_of_every_model_and_version() -> None:
@@ -72,7 +78,8 @@ def test_an_old_file_is_written_anew_and_learns_again(path: Path, tmp_path: Path
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_an_old_file_of_a_table_gives_its_codes_and_the_table(path: Path, tmp_path: Path) -> None:
-    model, expected, frame = load(path), np.load(path.with_suffix(".npy")), rows()
+    model, expected = load(path), np.load(path.with_suffix(".npy"))
+    frame = hours() if path.stem.startswith("hours") else rows()
     codes = model.encode(frame[:20])
     np.testing.assert_allclose(codes, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     back = model.decode(codes)
