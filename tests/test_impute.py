@@ -320,3 +320,54 @@ def test_holes_of_a_wide_table_are_filled_no_worse_than_by_what_is_usual() -> No
     assert error < 1.03
     model._conditional = None  # the network alone
     assert told()[1] > 1.03
+
+
+def of_hours(n: int = 3000) -> Any:
+    """Hours with a frequent value of its own, which go with two other columns, and a fifth of them missing."""
+    random = np.random.default_rng(0)
+    with_ = random.normal(size=n)
+    hours = np.where(random.random(n) < 0.45, 40.0, (38 + 10 * with_ + random.normal(0, 5, n)).round())
+    frame = pd.DataFrame({
+        "hours": hours, "age": (40 + 12 * with_ + random.normal(0, 6, n)).round(),
+        "kind": np.where(with_ + random.normal(0, 1, n) > 1.5, "few", "many"),
+    })  # fmt: skip
+    return frame, frame.assign(hours=frame.hours.mask(random.random(n) < 0.2))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_draws_of_a_number_with_a_frequent_value_spread_about_its_mean(k: int) -> None:
+    whole, frame = of_hours()
+    model, holes = im.PCA(k).fit(frame), frame.hours.isna()
+    asked = frame[holes]
+    draws = np.array([one.hours for one in im.impute(model, asked, "draw", draws=30, seed=0)])
+    mean = im.impute(model, asked, "mean").hours
+    assert np.corrcoef(draws.mean(0), mean)[0, 1] > 0.8
+    assert draws.std() == pytest.approx(whole.hours[holes].std(), rel=0.15)
+    assert (draws == 40).mean() == pytest.approx(0.45, abs=0.06)
+    assert np.isin(draws, [whole.hours.min(), whole.hours.max()]).mean() < 0.02
+
+
+def test_rows_sampled_from_pca_are_draws() -> None:
+    whole, frame = of_hours()
+    drawn = im.PCA(2).fit(frame).sample(3000, seed=1)
+    assert (drawn.hours == 40).mean() == pytest.approx(0.45, abs=0.06)
+    assert drawn.hours.std() == pytest.approx(whole.hours.std(), rel=0.2)
+    assert (drawn.kind == "few").mean() == pytest.approx((whole.kind == "few").mean(), abs=0.06)
+    assert np.corrcoef(drawn.hours, drawn.age)[0, 1] > 0.3
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan, pd.NaT, pd.NA])
+def test_a_column_without_any_value_is_filled_whatever_its_dtype(nothing: Any) -> None:
+    i = np.arange(100)
+    frame = pd.DataFrame({
+        "when": pd.date_range("2021-01-01", periods=100, tz="Europe/Berlin"), "v": i % 7 + 0.5,
+        "kind": ["a", "b"] * 50, "note": [f"w {j * 7919 % 1000} x{j}" for j in i], "flag": [True, False] * 50,
+        "span": pd.to_timedelta(i * 7919 % 1000, "s"),
+    })  # fmt: skip
+    model = im.PCA(2).fit(frame)
+    for name in frame:
+        filled = im.impute(model, frame.assign(**{name: nothing}))[name]
+        assert filled.notna().all(), name
+        assert np.isfinite(model.encode(frame.assign(**{name: nothing}))).all(), name
+        if name in ("when", "kind", "note"):
+            assert filled.dtype == frame[name].dtype

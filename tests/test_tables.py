@@ -492,7 +492,7 @@ def test_a_mean_of_all_rows_becomes_that_of_those_beside_the_frequent_value() ->
     made = TableFormat(view="weighed").fit(pd.DataFrame({"a": values, "b": drawn(2).normal(size=3000)}))
     lines = made._view
     view = made.scale(made.to_tensor(pd.DataFrame({"a": values, "b": np.zeros(3000)}))).mean(0)
-    guess = made.guess(made.likelihood(), view[None, None])
+    guess = made.beside(made.guess(made.likelihood(), view[None, None]))
     assert guess.chances[1][0, 1] == pytest.approx(0.6, abs=0.02)
     assert made.codes_[0].unscaled(guess.numbers[0][0])[0] == pytest.approx(50, abs=1)
     expected = made.codes_[0].moments(*guess.numbers[0], guess.chances[1][:, 1])[0]

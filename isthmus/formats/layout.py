@@ -50,6 +50,18 @@ class Guess(NamedTuple):
         numbers = {e: (means[:, k].double().numpy(), float(variances[k])) for k, e in enumerate(likelihood.numbers)}
         return cls(len(params), numbers, {e: c.double().numpy() for e, c in likelihood.chances(params).items()})
 
+    def drawn(self, generator: torch.Generator) -> Tensor:
+        """(rows, elements) float32: numbers with their variance, levels by their chances; NaN for what is not known."""
+        out = torch.full((self.rows, max([*self.numbers, *self.chances], default=-1) + 1), torch.nan)
+        for element, (mean, variance) in self.numbers.items():
+            noise = torch.randn(self.rows, generator=generator, dtype=torch.float64).numpy()
+            out[:, element] = torch.from_numpy(mean + np.sqrt(variance) * noise)
+        for element, chances in self.chances.items():
+            uniform = torch.rand(self.rows, 1, generator=generator, dtype=torch.float64).numpy()
+            level = (chances.cumsum(1) < uniform).sum(1).clip(max=chances.shape[1] - 1)
+            out[:, element] = torch.from_numpy(level)
+        return out
+
     def modes(self, first: int, elements: int) -> np.ndarray:
         """(n, elements): means of numbers and likeliest levels; NaN for what is not known."""
         out = np.full((self.rows, elements), np.nan)
@@ -376,10 +388,15 @@ class Lines:
             else:
                 chance = np.clip(values[:, start : start + count], 1e-6, None)
                 chances[element] = chance / chance.sum(1, keepdims=True)
-        for element, spike in self.spiked:  # from the mean of all rows to that of those which are not at the spike
-            (mean, variance), share = numbers[element], np.minimum(chances[element + 1][:, 1], 0.9)
-            numbers[element] = mean + share / (1 - share) * (mean - spike), variance
         return Guess(len(values), numbers, chances)
+
+    def beside(self, guess: Guess) -> Guess:
+        """What ``guess`` says, its numbers from the mean of all rows to that of those beside their frequent value."""
+        numbers = dict(guess.numbers)
+        for element, spike in self.spiked:
+            (mean, variance), share = numbers[element], np.minimum(guess.chances[element + 1][:, 1], 0.9)
+            numbers[element] = mean + share / (1 - share) * (mean - spike), variance
+        return guess._replace(numbers=numbers)
 
     def means(self, likelihood: Any, params: Tensor) -> Tensor:
         """Means and chances of a `likelihoods.Table`, (n, F) float32."""

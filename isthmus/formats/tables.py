@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -23,6 +24,7 @@ from isthmus.errors import DataError, FormatError, SettingError, warn
 from isthmus.formats.arrays import listing
 from isthmus.formats.base import Format, Spec
 from isthmus.formats.codes import Code
+from isthmus.formats.column_values import filled, unreadable
 from isthmus.formats.columns import Choice, LeftOut, code_from_json
 from isthmus.formats.kinds import KINDS, found_for
 from isthmus.formats.layout import STORES, Guess, Layout, Lines, spread_column
@@ -225,6 +227,8 @@ class TableFormat(Format):
         self, batches: Iterator[Any], function: Callable[[list[np.ndarray]], Made], products: bool = True
     ) -> Iterator[Made]:
         """``function`` of the stored numbers (n, width) of every column that has elements, batch by batch."""
+        import pyarrow
+
         codes: list[Code] = [code for code in self.codes_ if code.elements]
         altered: dict[str, Counter[str]] = {}
 
@@ -239,6 +243,8 @@ class TableFormat(Format):
             columns, told = [], []
             for code in codes:
                 array = rows.column(code.name)
+                if array.null_count == len(array):  # of any type: pandas has NaN and NaT for what is not there
+                    array = pyarrow.nulls(len(array))
                 columns.append(self._pack(code, array, first))
                 count, what = code.altered(array, columns[-1])
                 told += [(what, code.name, count)] if count else []
@@ -260,7 +266,7 @@ class TableFormat(Format):
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, DataError):
                 raise
-            if (row := _unreadable(code, array)) is not None:
+            if (row := unreadable(code, array)) is not None:
                 text = str(array[row].as_py())
                 raise FormatError(
                     f'column "{code.name}" holds {shortened(text)} in row {first + row}, which cannot be read as '
@@ -423,6 +429,19 @@ class TableFormat(Format):
         levels."""
         return (Guess.of if self.view == "columns" else self._view.guess)(likelihood, params)
 
+    def beside(self, guess: Guess) -> Guess:
+        """Of numbers that have a frequent value what they are beside it, as ``guess`` tells them but in this view."""
+        return guess if self.view == "columns" else self._view.beside(guess)
+
+    def drawn(self, likelihood: Any, params: Tensor, generator: torch.Generator) -> Tensor:
+        """Scaled rows that the decoder's output makes likely: a draw of every element."""
+        if self.view == "columns":
+            return likelihood.sample(params, generator)
+        elements = self.beside(self.guess(likelihood, params)).drawn(generator)
+        wide = torch.full((len(elements), self._view.elements), torch.nan)
+        wide[:, : elements.shape[1]] = elements
+        return self._view.spread(wide)
+
     def best(self, guess: Guess, mean: bool = False) -> Tensor:
         """The likeliest rows, stored (n, R); ``mean``: numbers as their expected values in their own unit."""
         rows = np.zeros((guess.rows, self._layout.size), np.uint8)
@@ -441,7 +460,7 @@ class TableFormat(Format):
         import pyarrow
 
         table = pyarrow.Table.from_batches(source.batches(), schema=source.schema)
-        rows = again.numpy()
+        rows, container = again.numpy(), source.container
         open_ = []
         for code, place in self._placed():
             at = table.schema.get_field_index(code.name)
@@ -450,10 +469,18 @@ class TableFormat(Format):
             if isinstance(code, LeftOut) and code.kind != "constant":
                 open_.append(f'"{code.name}" ({code.kind})')
                 continue
-            table = table.set_column(at, code.name, _filled(table.column(at), code.unpack(_own(rows, place, code))))
+            before, new = table.column(at), code.unpack(_own(rows, place, code))
+            table = table.set_column(at, code.name, filled(before, new))
+            if table.column(at).type != before.type and container.kind == self.container_.kind:
+                own = self.container_.dtypes[[*map(str, self.container_.names)].index(code.name)]
+                dtypes = [
+                    own if str(name) == code.name else word
+                    for name, word in zip(container.names, container.dtypes, strict=True)
+                ]
+                container = replace(container, dtypes=tuple(dtypes))
         if open_:
             warn(f"holes are left in {listing(open_)}, which the model did not learn")
-        return source.container.restore(table)
+        return container.restore(table)
 
     def uncertainty(self, source: Source, guess: Guess) -> np.ndarray:
         """(n, columns of the source) float64, see ``isthmus.impute``; NaN where the source has a value."""
@@ -548,50 +575,10 @@ class TableFormat(Format):
         return f"<TableFormat: {len(self.codes_)} columns, {self.spec}>"
 
 
-def _unreadable(code: Code, array: Any) -> int | None:
-    """Place of the first cell of a text that is no value of a column, by halves; None where it is not for one cell."""
-    from pyarrow import float64, types
-
-    def fails(start: int, stop: int) -> bool:
-        some = array.slice(start, stop - start)
-        try:
-            some.cast(float64()) if isinstance(code, Number) else code.pack(some)
-        except (ValueError, TypeError, OverflowError):  # Arrow's own are ValueErrors
-            return True
-        return False
-
-    start, stop = 0, len(array)
-    if not (types.is_string(array.type) or types.is_large_string(array.type)) or not fails(start, stop):
-        return None
-    while stop - start > 1:
-        half = (start + stop) // 2
-        start, stop = (start, half) if fails(start, half) else (half, stop)
-    return start
-
-
 def _own(rows: np.ndarray, place: slice, code: Code) -> np.ndarray:
     """The stored numbers (n, width) of one column, from the rows' bytes."""
     own = np.ascontiguousarray(rows[:, place])
     return own.view(code.store).reshape(len(rows), -1) if code.width else own
-
-
-def _filled(column: Any, new: Any) -> Any:
-    """A chunked column with its holes filled from an array; a categorical keeps its categories, and may get more."""
-    import pyarrow
-    from pyarrow import compute
-
-    kind = column.type
-    if pyarrow.types.is_null(kind):
-        return new
-    new = new.dictionary_decode() if pyarrow.types.is_dictionary(new.type) else new
-    if not pyarrow.types.is_dictionary(kind):
-        return compute.if_else(compute.is_null(column), new.cast(kind, safe=False), column)
-    column = column.combine_chunks()
-    column = column.chunk(0) if isinstance(column, pyarrow.ChunkedArray) else column
-    new = new.cast(kind.value_type, safe=False)
-    names = compute.unique(pyarrow.concat_arrays([column.dictionary, new.filter(column.is_null()).drop_null()]))
-    codes = compute.if_else(column.is_null(), compute.index_in(new, names), column.indices)
-    return pyarrow.DictionaryArray.from_arrays(codes, names, ordered=kind.ordered)
 
 
 def _source(items: Any) -> Source:

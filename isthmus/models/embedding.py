@@ -294,10 +294,10 @@ class Embedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _drawn_at(self, codes: Tensor, seed: int) -> Any:
         """New items at codes (n, K): the likelihood's means, of a table draws."""
-        if self.format_.spec.columns:  # the likeliest level of a choice would be the same one nearly always
+        if isinstance(self.format_, TableFormat):  # the likeliest level of a choice would be the same one nearly always
             params = self._in_blocks(self._decode, codes)
             with torch.no_grad():
-                drawn = self.likelihood_.cpu().sample(params, torch.Generator().manual_seed(seed))
+                drawn = self.format_.drawn(self.likelihood_.cpu(), params, torch.Generator().manual_seed(seed))
             return self.format_.from_tensor(self.format_.unscale(drawn))
         return self.format_.from_tensor(self.format_.unscale(self._in_blocks(self._mean, codes)))
 

@@ -82,11 +82,10 @@ def impute(
     codes = model._in_blocks(model._encode_stored, stored)
     params = model._in_blocks(model._decode, codes)
     likelihood = copy.deepcopy(model.likelihood_).cpu()  # the model's own may lie on a GPU
-    own = guess = form.guess(likelihood, params)
+    own = form.guess(likelihood, params)
     beside = model._conditional
     said = None if beside is None else beside.said(form.linear(form.scale(stored[:])))
-    if said is not None:
-        guess = beside.pooled(own, form, said)
+    guess = form.beside(own) if said is None else beside.pooled(own, form, said)
     if how == "draw":
         filled: Any = []
         generator = torch.Generator().manual_seed(int(seed))
