@@ -142,7 +142,8 @@ class Number(Code):
         if types.is_duration(kind):
             return array.cast(self._types()).cast(pyarrow.int64())
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)):
-            raise TypeError("it is no number")
+            text = types.is_string(kind) or types.is_large_string(kind)
+            raise TypeError("these are texts (pandas.to_numeric reads them)" if text else "it is no number")
         return array.cast(pyarrow.int8()) if types.is_boolean(kind) else array
 
     def _require_reach(self, values: np.ndarray, first: int) -> None:
