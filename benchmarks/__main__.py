@@ -20,7 +20,7 @@ PARTS = {
     "growth": "time and memory against items, dimensions, latents and batch (10 minutes)",
     "startup": "import, help, first step (1 minute)",
     "imputation": "holes in mixed tables, beside scikit-learn's imputers (40 minutes)",
-    "downstream": "a classifier on codes of mixed tables (20 minutes)",
+    "downstream": "a classifier on codes of mixed tables, ten seeds (two hours)",
     "denoise": "photographs and digits with noise, and made finer, beside filters (25 minutes; scikit-image)",
     "generate": "MNIST samples from N(0, 1) and from fitted priors, near items and between them (8 minutes)",
     "traverse": "discs of known place and size: disentanglement of four models, three seeds (3 minutes)",
