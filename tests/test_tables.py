@@ -498,3 +498,16 @@ def test_a_mean_of_all_rows_becomes_that_of_those_beside_the_frequent_value() ->
     expected = made.codes_[0].moments(*guess.numbers[0], guess.chances[1][:, 1])[0]
     assert expected[0] == pytest.approx(values.mean(), abs=0.5)
     assert lines.spiked[0][0] == 0
+
+
+def test_durations_come_back_in_the_grain_that_they_had() -> None:
+    seconds = pd.to_timedelta(drawn().integers(0, 5000, 300) * 15, "s")
+    made = TableFormat()
+    stored = made.fit_tensor(pd.DataFrame({"stay": seconds, "kind": ["a", "b"] * 150}))
+    again = made.from_tensor(made.unscale(made.scale(stored) + 1e-4)).stay
+    assert (again.dt.total_seconds() % 15 == 0).all()
+    assert again.dtype == seconds.dtype
+    assert (
+        made.describe()[0]["holds"] == f"{seconds.min().total_seconds():.6g} to {seconds.max().total_seconds():.6g} s"
+    )
+    assert format_from_json(json.loads(json.dumps(made.to_json()))).to_json() == made.to_json()

@@ -172,7 +172,7 @@ class Numbers(Found):
         self.exact: set[Any] = set()  # at most two different values of whole numbers and decimals
         self.quantiles = _Quantiles()
         self.often: float | None = None  # the most frequent value of the first rows
-        self.times = 0
+        self.times = self.grain = 0  # grain: of durations
         self.varied = self.beyond = False
 
     def _add(self, array: Any) -> None:
@@ -181,6 +181,8 @@ class Numbers(Found):
 
         if pyarrow.types.is_duration(array.type):
             array = array.cast(pyarrow.int64())
+            values = array.drop_null().to_numpy(zero_copy_only=False)
+            self.grain = math.gcd(self.grain, int(np.gcd.reduce(values))) if len(values) else self.grain
         self._follow(array)
         if self.different is not None:
             self.different = None if self.nulls else self.different.add(array.to_numpy(zero_copy_only=False))
@@ -272,7 +274,7 @@ class Numbers(Found):
         return Number(
             self.name, kind, str(self.arrow), self.missing, note, heavy, centre, spread, mean, deviation, self.low,
             self.high, whole, spike, share if spike is not None else 0.0, tuple(map(float, edges)),
-            None if whole or self.whole else self.decimals,
+            None if whole or self.whole else self.decimals, max(self.grain, 1),
         )  # fmt: skip
 
     def _numbers_rows(self) -> bool:

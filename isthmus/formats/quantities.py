@@ -56,6 +56,7 @@ class Number(Code):
     whole : all values were whole numbers: what is decoded is rounded
     edges : quantiles of y, rising, for the bins of a network
     decimals : which all values had at most: what is decoded is rounded to them, as are whole numbers. None: more than 6
+    grain : of durations: all were multiples of so many units, to which what is decoded is rounded
     """
 
     heavy: bool
@@ -70,6 +71,7 @@ class Number(Code):
     spike_share: float
     edges: tuple[float, ...]
     decimals: int | None = None
+    grain: int = 1
 
     word: ClassVar[str] = "number"
 
@@ -249,7 +251,8 @@ class Number(Code):
         """Values in the column's unit to stored ones; ``whole`` False leaves fractions to the dtypes that have them."""
         missing = np.isnan(x)
         if (self.whole and whole) or self.store in ("i4", "i8"):
-            x = np.rint(x)
+            grain = self.grain if whole else 1
+            x = np.rint(x / grain) * grain
         elif whole and self.decimals is not None:
             x = np.round(x, self.decimals)
         if self.store in ("f4", "f8"):
@@ -278,15 +281,19 @@ class Number(Code):
         return _time_unit(self.type[9:-1], self.high - self.low) if span else super()._unit()
 
     def in_words(self) -> str:
-        found = f"{self.low:.6g} to {self.high:.6g}" + (", heavy tails" if self.heavy else "")
+        size, word = self._unit() if self.type.startswith("duration") else (1.0, "")
+        unit = word.removeprefix("RMSE,")  # " days" or " s"
+        found = f"{self.low * size:.6g} to {self.high * size:.6g}{unit}" + (", heavy tails" if self.heavy else "")
         if self.decimals is not None:
             found += f", {self.decimals} decimal{'' if self.decimals == 1 else 's'}"
-        return found + (f", {self.spike:.6g} in {self.spike_share:.0%}" if self.spike is not None else "")
+        return found + (f", {self.spike * size:.6g} in {self.spike_share:.0%}" if self.spike is not None else "")
 
     @classmethod
     def from_json(cls, saved: Saved) -> Self:
-        saved.values.setdefault("decimals", None)  # earlier files have none
+        saved.values.setdefault("decimals", None)  # earlier files have neither
+        saved.values.setdefault("grain", 1)
         made = super().from_json(saved)
+        saved.integer("grain", 1, 2**62)
         if made.decimals is not None:
             saved.integer("decimals", 1, 30)
         numbers: dict[str, Any] = {
