@@ -351,9 +351,10 @@ def refuse_non_finite(array: np.ndarray, origin: Origin, what: str = "items") ->
             items = f"item {found[0]}" if len(found) == 1 else f"{len(found)} items, first in item {found[0]}"
             flaws.append(f"{flaw} in {items} at position {place}")
     if flaws:
+        through = " (a model fitted with format='table' learns through gaps)" if array.ndim == 2 else ""
         raise DataError(
             f"the {what} contain {' and '.join(flaws)}. Drop those rows, or fill them: for example with"
-            " sklearn.impute.SimpleImputer for gaps, numpy.clip for infinity"
+            f" sklearn.impute.SimpleImputer for gaps{through}, numpy.clip for infinity"
         )
 
 
