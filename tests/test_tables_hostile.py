@@ -18,6 +18,7 @@ from isthmus.errors import DamagedFileError, DataError, FormatError, IsthmusErro
 from isthmus.formats import TableFormat, format_of, kinds, tables
 from isthmus.formats.infer import format_from_json
 from isthmus.formats.rows import Rows
+from isthmus.models import PCA
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -286,3 +287,21 @@ def test_the_format_that_is_chosen(mixed: Any) -> None:
     assert format_of(numbers, "table").word == "table"
     assert "not fitted" in repr(TableFormat())
     assert "16 columns" in repr(TableFormat().fit(mixed()))
+
+
+def test_texts_of_numbers_are_refused_with_what_reads_them() -> None:
+    frame = pd.DataFrame({"temp": np.arange(50) % 7 + 0.25, "kind": ["a", "b"] * 25})
+    model = PCA(1).fit(frame)
+    with pytest.raises(FormatError, match=r'"temp" holds .*these are texts \(pandas.to_numeric reads them\)'):
+        model.encode(frame.assign(temp=frame.temp.astype(str)))
+    with pytest.raises(FormatError, match="\"temp\" holds 'warm' in row 7"):
+        model.encode(frame.assign(temp=frame.temp.astype(str).where(frame.index != 7, "warm")))
+
+
+def test_gaps_among_vectors_name_the_format_that_learns_through_them() -> None:
+    X = np.random.default_rng(0).random((40, 3))
+    model, holes = PCA(2).fit(X), X.copy()
+    holes[3, 1] = np.nan
+    with pytest.raises(DataError, match="format='table' learns through gaps"):
+        model.encode(holes)
+    assert np.isfinite(PCA(2, format="table").fit(holes).encode(holes)).all()
