@@ -24,9 +24,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import isthmus as im
-from isthmus.training import engine, steps
+from isthmus.training import engine, steps, tape
 from isthmus.training.device import reproducible
 from isthmus.training.feed import ResidentFeed, StreamedFeed
+from isthmus.training.pace import Pace
 from isthmus.training.steps import Captured, Eager, State, Taped, launches_for
 from isthmus.training.tape import Tape
 
@@ -101,7 +102,7 @@ class OneByOne(Captured):
 
 
 def fitted(monkeypatch: pytest.MonkeyPatch, model: Any, X: Any, way: Any, y: Any = None) -> Any:
-    def chosen(feed: Any, size: int, step: Any, state: Any, module: Any, device: Any, averaged: bool) -> Any:
+    def chosen(feed: Any, size: int, step: Any, state: Any, module: Any, device: Any, *others: Any) -> Any:
         return way(feed, size, step, device) if way is Eager else way(feed, size, step, state, device)
 
     monkeypatch.setattr(engine, "launches_for", chosen)
@@ -204,6 +205,68 @@ class Counts(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
         return super().forward(x) * (1 + self.calls % 3)
+
+
+class Turns(Pace):
+    """Numbers of threads take turns, however long their steps take."""
+
+    def threads(self) -> int:
+        self.asked = self.counts[int(self._spent) % len(self.counts)]
+        return self.asked
+
+    def patience(self) -> float:
+        return np.inf
+
+    def took(self, seconds: float) -> None:
+        self._spent += 1
+
+    def forget(self) -> None:
+        self.counts.remove(self.asked)
+
+
+@pytest.mark.parametrize("narrow", [16, 0])
+def test_other_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, narrow: int) -> None:
+    paces: list[Turns] = []
+    monkeypatch.setattr(steps, "Pace", lambda counts: paces.append(Turns(counts)) or paces[-1])
+    monkeypatch.setattr(tape, "NARROW", narrow)  # products with few columns may then come to other bits
+    drawn = np.random.default_rng(0)
+    rows = pd.DataFrame(drawn.standard_normal((4_200, 14))).add_prefix("c").assign(d=drawn.choice(list("abc"), 4_200))
+    model = im.Autoencoder(9, epochs=1, verbose=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        taped = clone(model).fit(rows)
+        assert taped.history_["steps"] == "from a tape"
+        assert torch.get_num_threads() == 2
+        found, turns = weights_of(taped), paces[0]
+        eager = fitted(monkeypatch, model, rows, Eager)
+    finally:
+        torch.set_num_threads(threads)
+    assert turns._spent > 10
+    assert turns.counts == [1, 2] or not narrow  # those that change bits are not used
+    assert taped.history_["held_out"] == eager.history_["held_out"]
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights_of(eager).items())
+
+
+def test_steps_that_take_long_by_other_threads_end_with_their_own() -> None:
+    x, out = torch.ones(300, 300), torch.zeros(300, 300)
+    seen: list[int] = []
+    made = Tape(lambda: out.copy_(x @ x + 1))
+    first = made._operations[0]
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        seen.append(torch.get_num_threads())
+        first[0](*args, **kwargs)
+
+    made._operations = [(watched, *first[1:])] * 3 + made._operations[1:]
+    threads = torch.get_num_threads()
+    assert made.replay_by(threads + 1, np.inf)
+    assert seen == [threads + 1] * 3
+    seen.clear()
+    assert not made.replay_by(threads + 1, 0.0)
+    assert seen == [threads + 1, threads, threads]
+    assert torch.get_num_threads() == threads
+    assert torch.equal(out, x @ x + 1)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +499,7 @@ def test_a_gpu_records_the_steps(monkeypatch: pytest.MonkeyPatch, case: str) -> 
     model = clone(model).set_params(device="cuda").fit(X)
     assert model.history_["steps"].startswith("recorded"), model.history_["steps"]
     recorded = model.history_["loss"]
-    monkeypatch.setattr(engine, "launches_for", lambda feed, size, step, state, module, device, averaged: Eager(
+    monkeypatch.setattr(engine, "launches_for", lambda feed, size, step, state, module, device, *others: Eager(
         feed, size, step, device))  # fmt: skip
     np.testing.assert_allclose(recorded, model.fit(X).history_["loss"], rtol=0.02)
 

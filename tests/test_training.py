@@ -200,7 +200,7 @@ def test_an_early_stop() -> None:
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the loss is called for every step."""
-    monkeypatch.setattr(engine, "launches_for", lambda feed, size, step, state, module, device, averaged: Eager(
+    monkeypatch.setattr(engine, "launches_for", lambda feed, size, step, state, module, device, *others: Eager(
         feed, size, step, device))  # fmt: skip
 
 

@@ -68,18 +68,20 @@ def autocast(device: torch.device, bf16: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def threads_for(device: torch.device, works: Sequence[float]) -> Iterator[None]:
-    """As many of PyTorch's threads as one training step on the CPU has work for; afterwards as many as before.
+def threads_for(device: torch.device, works: Sequence[float]) -> Iterator[int]:
+    """As many of PyTorch's threads as one training step on the CPU has work for; afterwards as many as before, which
+    is what it gives.
 
     ``works``: multiply-adds of each layer in a step. Threads meet several times a layer; where other programs take the
-    processor from one of them, the others wait for its turn, so a small gain is not worth having.
+    processor from one of them, the others wait for its turn, so a small gain is not worth having unless it is watched
+    (``isthmus.training.pace``).
     """
     allowed = torch.get_num_threads()
     if device.type == "cpu":
         mean = sum(works) / max(len(works), 1)
         torch.set_num_threads(min(max(math.ceil(mean / EACH), 1), allowed))
     try:
-        yield
+        yield allowed
     finally:
         torch.set_num_threads(allowed)
 

@@ -71,6 +71,7 @@ def train(
     bar: Bar | None = None,
     resume: Path | None = None,
     fingerprint: str = "",
+    threads: int = 1,
 ) -> History:
     """Minimise the objectives, one step each per batch, and leave the best weights in ``module``.
 
@@ -92,6 +93,7 @@ def train(
     bar : shows progress
     resume : file of a checkpoint, written as the run goes and removed when it ends; an existing one is continued
     fingerprint : names the data and the settings; a checkpoint with another one is refused
+    threads : as many as steps on the CPU may take; they take more than one by one would only where the bits stay
 
     Returns
     -------
@@ -135,7 +137,7 @@ def train(
     changing = [tensor for tensor in module.state_dict().values() if not tensor.is_floating_point()]
     changing += [tensor for optimiser in optimisers for tensor in optimiser.tensors()]
     state = State(weights, total, changing, [generator, *generators_of(device)])
-    taken = launches_for(feed, batch_size, take_step, state, module, device, averaged is not None)
+    taken = launches_for(feed, batch_size, take_step, state, module, device, averaged is not None, threads)
 
     drawn = contextlib.ExitStack()
     if device.type == "cuda":

@@ -138,7 +138,7 @@ def fit_network(
         works = [chosen * work for work in module.products(format.spec.shape)]
     bf16 = bf16_pays(device, sum(works))
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    with threads_for(device, works):
+    with threads_for(device, works) as allowed:
         history = train(
             module,
             [Objective(objective, parameters, peak)],
@@ -154,6 +154,7 @@ def fit_network(
             bar=Bar(title, verbose),
             resume=Path(checkpoint) if checkpoint is not None else None,
             fingerprint=_fingerprint(stored, settings, seed) if checkpoint is not None else "",
+            threads=allowed,
         )
     if history["ended"] == "interrupted":
         kept = history["best_epoch"]

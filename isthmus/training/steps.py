@@ -8,6 +8,7 @@ what lies between the operations of a step costs up to a third of it: there they
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from isthmus.training.feed import Feed, ResidentFeed
+from isthmus.training.pace import Pace
 from isthmus.training.tape import Tape
 
 __all__ = ["Captured", "Eager", "Recording", "State", "Steps", "Taped", "launches_for"]
@@ -33,6 +35,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 # a scaled batch, the share of the training that is done and the share of the peak rate, () each
 Step = Callable[[Tensor, Tensor, "float | Tensor"], None]
+Kept = tuple[list[Tensor], list[Tensor]]
 
 
 class Steps(Protocol):
@@ -63,19 +66,19 @@ class State:
     ) -> None:
         self.weights, self.tensors, self.generators = list(weights), [*weights, total, *others], list(generators)
 
-    def copy(self) -> tuple[list[Tensor], list[Tensor]]:
+    def copy(self) -> Kept:
         """The tensors, the weights first, and the states of the generators."""
         return [t.detach().clone() for t in self.tensors], [generator.get_state() for generator in self.generators]
 
     @torch.no_grad()
-    def restore(self, kept: tuple[list[Tensor], list[Tensor]]) -> None:
+    def restore(self, kept: Kept) -> None:
         """In place: recordings know the tensors by their addresses."""
         for tensor, value in zip(self.tensors, kept[0], strict=True):
             tensor.copy_(value)
         for generator, state in zip(self.generators, kept[1], strict=True):
             generator.set_state(state)
 
-    def is_as(self, kept: tuple[list[Tensor], list[Tensor]]) -> bool:
+    def is_as(self, kept: Kept) -> bool:
         """Whether all is to the bit as it was when ``copy`` was taken."""
         return all(map(torch.equal, self.tensors, kept[0])) and all(
             torch.equal(generator.get_state(), state) for generator, state in zip(self.generators, kept[1], strict=True)
@@ -117,12 +120,21 @@ class Eager:
 class Taped(Eager):
     """One step a launch, on the CPU: after two, the operations of the first from a tape (``isthmus.training.tape``).
 
-    The second is taken both ways, and the tape is used only where it comes to the same bits. Parameters as in
-    ``Captured``; the items may come from anywhere.
+    The second is taken both ways, and the tape is used only where it comes to the same bits. So are numbers of threads:
+    those that come to the same bits take turns, and the fastest goes on (``isthmus.training.pace``).
+
+    Parameters
+    ----------
+    feed, size, step, state, device : as of ``Captured``; the items may come from anywhere
+    threads : as many as may be used
     """
 
-    def __init__(self, feed: Feed, size: int, step: Step, state: State, device: torch.device) -> None:
+    def __init__(self, feed: Feed, size: int, step: Step, state: State, device: torch.device, threads: int = 1) -> None:
         super().__init__(feed, size, step, device)
+        self.own = torch.get_num_threads()
+        twice = [2**power for power in range(threads.bit_length())]
+        self.pace = Pace([self.own, *twice, threads])
+        self.proven: set[int] = set()  # numbers of threads that come to the same bits
         self.state, self.factor = state, torch.zeros((), dtype=torch.float64)  # as precise as a number of Python's
         self.tape: Tape | None = None
         self.tried = self.taped = False
@@ -138,10 +150,22 @@ class Taped(Eager):
             self._begin()
             return
         self.given.copy_(self.batch)
-        if self.taped:
+        if not self.taped:
+            return self._compare()
+        count = self.pace.threads()
+        if count == self.own:
+            begun = time.perf_counter()
             self.tape.replay()
-        else:
-            self._compare()
+            return self.pace.took(time.perf_counter() - begun)
+        before = None if count in self.proven else self.state.copy()
+        begun = time.perf_counter()
+        patient = self.tape.replay_by(count, self.pace.patience())
+        seconds = time.perf_counter() - begun
+        if before is not None and patient and not self._same(before):
+            return self.pace.forget()
+        if patient:
+            self.proven.add(count)
+        self.pace.took(seconds)
 
     def _begin(self) -> None:
         if (nbytes := sum(tensor.nbytes for tensor in self.state.tensors)) > LONG:
@@ -174,6 +198,15 @@ class Taped(Eager):
         else:
             self.state.restore(after)
             self._without("a tape came to something else")
+
+    def _same(self, before: Kept) -> bool:
+        """Whether the step just taken comes to the same bits by its own threads, as which it then stands: in which
+        order sums are made depends on threads and shapes alone."""
+        assert self.tape is not None
+        found = self.state.copy()
+        self.state.restore(before)
+        self.tape.replay()
+        return self.state.is_as(found)
 
     def _without(self, why: str) -> None:
         self.tried, self.tape, self.told = True, None, f"one by one ({why})"
@@ -303,13 +336,20 @@ class Captured:
 
 
 def launches_for(
-    feed: Feed, size: int, step: Step, state: State, module: nn.Module, device: torch.device, averaged: bool
+    feed: Feed,
+    size: int,
+    step: Step,
+    state: State,
+    module: nn.Module,
+    device: torch.device,
+    averaged: bool,
+    threads: int = 1,
 ) -> Steps:
-    """Recorded where that is safe, on the CPU on a tape, else one by one; ``averaged``: something is done between two
-    steps, which a GPU would not wait for."""
+    """Recorded where that is safe, on the CPU on a tape, by as many of ``threads`` as are fastest, else one by one;
+    ``averaged``: something is done between two steps, which a GPU would not wait for."""
     why = _unsafe(module)
     if device.type != "cuda":
-        return Eager(feed, size, step, device, why) if why else Taped(feed, size, step, state, device)
+        return Eager(feed, size, step, device, why) if why else Taped(feed, size, step, state, device, threads)
     why = "weights are averaged" if averaged else why
     if why is None and isinstance(feed, ResidentFeed):
         return Captured(feed, size, step, state, device)

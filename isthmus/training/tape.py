@@ -8,12 +8,15 @@ memory that they read and write, and repeats them there: views are made already,
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from isthmus.training.device import NARROW
 
 __all__ = ["Tape"]
 
@@ -25,6 +28,7 @@ EMPTY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided
 CONSTANT = {"zeros", "zeros_like", "new_zeros", "ones", "ones_like", "new_ones", "full", "full_like", "new_full",
             "scalar_tensor", "arange"}  # fmt: skip
 COPIES = {"_to_copy", "clone"}
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
 # Operations that the processor has under another name alone
 OTHERS: dict[Any, Callable[..., Any]] = {
     ATEN.add.Scalar: torch.add,
@@ -39,6 +43,8 @@ class Tape(TorchDispatchMode):
     """What ``step`` does to tensors: it is carried out once, and again by every ``replay``, on the same memory.
 
     What Python computes in between is not repeated. Whoever uses a tape has to see that it does what the step does.
+    Where PyTorch has other threads than when it was made, products with few columns keep to those: their sums run in
+    another order with more, and the bits would differ.
 
     Parameters
     ----------
@@ -57,6 +63,7 @@ class Tape(TorchDispatchMode):
     def __init__(self, step: Callable[[], None], most: float = math.inf) -> None:
         super().__init__()
         self.whole, self._left = True, most
+        self._threads = torch.get_num_threads()
         self._carried_out: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor], list[Tensor]]] = []
         with self:
             step()
@@ -67,6 +74,23 @@ class Tape(TorchDispatchMode):
         with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
             for operation, args, kwargs in self._operations:
                 operation(*args, **kwargs)
+
+    def replay_by(self, threads: int, patience: float) -> bool:
+        """The same by other threads; after ``patience`` seconds the rest by those with which the tape was made, and
+        False."""
+        end = time.perf_counter() + patience
+        torch.set_num_threads(threads)
+        patient = True
+        try:
+            with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+                for operation, args, kwargs in self._operations:
+                    operation(*args, **kwargs)
+                    if patient and time.perf_counter() > end:
+                        patient = False
+                        torch.set_num_threads(self._threads)
+        finally:  # what is no step, a look at held-out items, has the bits of these
+            torch.set_num_threads(self._threads)
+        return patient
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -110,10 +134,26 @@ class Tape(TorchDispatchMode):
                 kept.append((OTHERS[function], args, kwargs | {"out": results[0]}))
             elif (writing := _writing(function)) is not None and len(new) == len(results):
                 operation, names = writing
+                if name in PRODUCTS and min(results[0].shape[-2:]) < NARROW:
+                    operation = _by(self._threads, operation)
                 kept.append((operation, args, kwargs | dict(zip(names, results, strict=True))))
             else:
                 kept.append((_again(function._op, results, new), args, kwargs))
         return kept
+
+
+def _by(threads: int, operation: Any) -> Callable[..., None]:
+    """An operation by so many threads, whatever others take."""
+
+    def carried_out(*args: Any, **kwargs: Any) -> None:
+        others = torch.get_num_threads()
+        if others != threads:
+            torch.set_num_threads(threads)
+        operation(*args, **kwargs)
+        if others != threads:
+            torch.set_num_threads(others)
+
+    return carried_out
 
 
 def _again(operation: Any, results: list[Tensor], new: list[Tensor]) -> Callable[..., None]:
