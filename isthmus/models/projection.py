@@ -90,7 +90,7 @@ class Projection:
         for element in open_:
             np.copyto(x[element], self.holes[element], where=holes[element])
         # (E, n) as (blocks, BLOCK, E), without copies: a product of the same shape for each block.
-        blocks = torch.from_numpy(x).as_strided((x.shape[1] // BLOCK, BLOCK, len(x)), (BLOCK, 1, x.shape[1]))
+        blocks = torch.from_numpy(x).unflatten(1, (x.shape[1] // BLOCK, BLOCK)).permute(1, 2, 0)
         codes = _products(blocks, torch.from_numpy(self.weights).expand(len(blocks), -1, -1))[:n]
         codes += self.start
         if self.table is not None:
