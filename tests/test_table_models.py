@@ -309,6 +309,15 @@ def test_what_is_trained_beats_the_mean_and_the_untrained_in_every_column(word: 
     assert report.to_json()["columns"][0]["kind"] == "continuous"
 
 
+def test_a_column_without_values_among_the_items_is_told_as_such() -> None:
+    report = evaluate(fitted("pca", 0.2), structured(0.2).assign(third=None))
+    said = next(line for line in str(report).splitlines() if line.startswith("third"))
+    assert said.split() == ["third", "category", "-", "-", "no", "values"]
+    row = next(row for row in report.to_json()["columns"] if row["column"] == "third")
+    assert row["error"] is None
+    assert row["unit"] == "no values"
+
+
 @pytest.mark.parametrize("word", ["autoencoder", "pca"])
 def test_no_column_drowns_the_others(word: str) -> None:
     """The same column in units a billion billion billion times as large is learned as well."""

@@ -426,6 +426,8 @@ def listing(words: Iterable[str], most: int = 5) -> str:
 
 
 def four_digits(value: float) -> str:
-    """Four significant digits, without an exponent where people would write none: 392500, 0.01798, 1.2e+17."""
+    """Four significant digits, without an exponent where people would write none: 392500, 0.01798, 1e+17; NaN is -."""
+    if np.isnan(value):
+        return "-"
     short = f"{value:.4g}"
     return f"{float(short):.0f}" if 1e4 <= abs(value) < 1e15 else short

@@ -369,13 +369,15 @@ class TableFormat(Format):
         """One dict a column, of the rows where it has a value: name, kind, "error" in words' unit, and "guess".
 
         ``error`` is the root of the mean squared error of numbers and moments, in the column's unit, and the share of
-        wrong levels or characters of the others; ``guess`` the same for the mean, or for the most frequent level.
+        wrong levels or characters of the others; ``guess`` the same for the mean, or for the most frequent level. Both
+        are NaN where the column has no value in these rows.
         """
         found = []
         for code, place in self._placed():
             if not code.elements:
                 continue
             error, guess, unit = code.errors(*(_own(rows.numpy(), place, code) for rows in (stored, again)))
+            unit = unit if np.isfinite(guess) else "no values"
             found.append({"column": code.name, "kind": code.kind, "error": error, "guess": guess, "unit": unit})
         return found
 
