@@ -341,6 +341,8 @@ def test_a_full_standard_output(here: Path) -> None:
         ),
         (["--set", "betta=4"], 2, "Autoencoder has no setting betta; it has"),
         (["--set", "beta"], 2, "'beta' is not of the form NAME=VALUE"),
+        (["--model", "pca", "--epochs", "5"], 2, "PCA has no setting epochs; it has format"),
+        (["--epochs", "0"], 2, "0 is not in the range"),
         (["--budget", "soon"], 2, "'soon'"),
         (["--likelihood", "magic"], 2, "likelihood='magic' is unknown"),
         (["--seed", "-1"], 2, "-1 is not in the range"),

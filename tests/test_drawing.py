@@ -219,3 +219,21 @@ def test_cells_of_a_table_do_not_lie_over_each_other() -> None:
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in ax.texts]  # type: ignore[attr-defined]
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
     assert "2019-03-18 21:27" in [text.get_text() for text in ax.texts]
+
+
+@pytest.mark.parametrize(
+    ("labels", "scale"),
+    [
+        (np.arange(300) % 60, False),  # classes by number
+        (np.where(np.arange(300) % 7, np.arange(300) % 60, np.nan), False),  # some missing
+        (2700.0 + 25 * (np.arange(300) % 60), True),  # grams
+        (1000 * (np.arange(300) % 60), True),
+        (1000 * (np.arange(300) % 15), False),
+        (np.arange(300) / 7, True),
+        (np.arange(300), True),
+    ],
+)
+def test_measurements_are_a_scale_and_numbers_of_classes_are_none(labels: np.ndarray, scale: bool) -> None:
+    names, coded, edges = drawing.classes_of(labels, 300)
+    assert (edges is not None) == scale
+    assert coded.max() == (7 if scale else len(names) - 1)

@@ -152,7 +152,7 @@ def test_csv_headers(tmp_path):
         ("\n \n", "a.csv is empty"),
         ("a,b\n", "one line of names and no rows"),
         ("a,b\n1,2\n3,4,5\n6,7\n", "line 3 has 3 fields, and 2 are expected.*double quotes"),
-        ('a,b\n"x\ny",2\n3\n', "line 4 has 1 fields, and 2 are expected"),
+        ('a,b\n"x\ny",2\n3\n', "line 4 has 1 field, and 2 are expected.*the last one: the file may be cut short"),
         ("a,a\n1,2\n", 'two columns of the name "a"'),
         (
             "# exported\na,b,c\n1,2,x\n3,4,y\n5,6,z\n",

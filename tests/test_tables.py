@@ -162,6 +162,18 @@ def test_levels_that_differ_by_case_or_spaces_are_noted() -> None:
     assert made.codes_[0].levels == ("Red", "blue", "red ")
 
 
+def test_a_column_of_numbers_but_for_a_few_cells_is_noted() -> None:
+    numbers = [f"{number / 10}" for number in range(100, 190)]
+    made = TableFormat().fit(pd.DataFrame({
+        "one": [*numbers, "heavy", "10.0"], "more": [*numbers, "1,5e3", "-"], "zip": [f"{i:05}" for i in range(46)] * 2,
+        "few": ["1", "2", "x", "1"] * 23, "half": [*numbers[:46], *map(chr, range(65, 111))],
+    }), )  # fmt: skip
+    noted = {code.name: code.note for code in made.codes_}
+    assert noted["one"] == "numbers but for 'heavy': mend it to learn numbers"
+    assert noted["more"] == "numbers but for '-': mend it to learn numbers"
+    assert not any("numbers" in noted[name] for name in ("zip", "few", "half"))
+
+
 # ---- round trips ---------------------------------------------------------------------------------------------------
 
 

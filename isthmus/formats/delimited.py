@@ -436,10 +436,14 @@ def _why(file: File, dialect: _Dialect, error: BaseException | str) -> FileError
             try:
                 for row in reader:
                     if row and len(row) != len(dialect.names):
+                        cut = len(row) < len(dialect.names) and next(reader, None) is None
+                        last = (
+                            ", the last one: the file may be cut short, so write it again. Or mend" if cut else ". Mend"
+                        )
                         return DataError(
-                            f"{file.name}: line {line} has {len(row)} fields, and {len(dialect.names)} are expected,"
-                            f" as in the first line. Mend the line: a field that holds {dialect.delimiter!r} must"
-                            ' stand in double quotes ("); or give another delimiter'
+                            f"{file.name}: line {line} has {len(row)} field{'s' * (len(row) > 1)}, and"
+                            f" {len(dialect.names)} are expected, as in the first line{last} the line: a field that"
+                            f' holds {dialect.delimiter!r} must stand in double quotes ("); or give another delimiter'
                         )
                     line = reader.line_num + 1
             except csv.Error as fault:

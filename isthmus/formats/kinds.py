@@ -26,6 +26,7 @@ believed, even of a constant one.
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import replace
@@ -38,6 +39,7 @@ from isthmus.formats.arrays import listing
 from isthmus.formats.codes import CYCLES, LARGEST, SECONDS, Code, floats, starts_of
 from isthmus.formats.columns import Choice, LeftOut, Text, plain
 from isthmus.formats.quantities import SMALL, Number, Time, waves
+from isthmus.formats.saved import shortened
 
 __all__ = ["KINDS", "Found", "found_for"]
 
@@ -67,6 +69,7 @@ GAPS = 1.5  # numbers between the least and the greatest over rows, up to which 
 LOOKED_AT = 2**14  # different numbers of a column that are looked at for one that comes twice
 MOST_DECIMALS = 6  # that a column of measurements can have: beyond, digits are what arithmetic left
 LONGEST = 32  # bytes of text that are kept
+NUMERAL = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*")
 
 
 def found_for(name: str, arrow: Any, kind: str | None) -> Found:
@@ -445,9 +448,10 @@ class Levels(Found):
                 return self._left_out("constant", counts[0] == 0, "every row holds the same")
             return Choice.of(self.name, "boolean", str(self.arrow), self.missing, [False, True], counts)
         if self.kind == "text" or (self.kind is None and self._is_no_choice(different, seen)):
+            almost = _almost_numbers(list(self.counts or dict(self.frequent))) if self.kind is None else ""
             if self.kind is None and self._is_identifier(different, seen):
-                return self._left_out("identifier", None, "every value is different")
-            return self._text()
+                return self._left_out("identifier", None, almost or "every value is different")
+            return replace(self._text(), note=almost)
         return self._choice(seen)
 
     def _is_no_choice(self, different: float, seen: int) -> bool:
@@ -489,7 +493,7 @@ class Levels(Found):
             if size > MOST_BYTES or kept >= MOST_LEVELS:
                 levels, note = levels[:kept], f"only the {kept:,} most frequent levels are told apart"
                 break
-        note = note or _near(levels)
+        note = note or ("" if self.kind else _almost_numbers(levels)) or _near(levels)
         return Choice.of(self.name, kind, str(self.arrow), self.missing, levels, [counts[v] for v in levels], note,
                          self._named(levels))  # fmt: skip
 
@@ -561,6 +565,14 @@ def _is_integer(arrow: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_integer(arrow))
+
+
+def _almost_numbers(levels: list[Any]) -> str:
+    """A note on texts of which nearly all are numbers: a few cells, mistyped, make no number of the column."""
+    others = [level for level in levels if isinstance(level, str) and not NUMERAL.fullmatch(level)]
+    few = 0 < len(others) <= max(len(levels) / 20, 1) and len(levels) > FEW
+    rest = " and the like: mend those cells" if len(others) > 1 else ": mend it"
+    return f"numbers but for {shortened(others[0])}{rest} to learn numbers" if few else ""
 
 
 def _near(levels: list[Any]) -> str:

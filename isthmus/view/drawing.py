@@ -41,7 +41,7 @@ GAP = 0.12  # between two items, in widths of one
 FLAT = 0.55  # height of a curve, in widths
 FEW = 40  # steps of a curve that are marked one by one
 CELL = 16  # letters of a table's cell
-LEVELS, MANY = 20, 100  # different fractions, and whole numbers, beyond which labels are a scale and no classes
+LEVELS, MANY = 20, 100  # different numbers, and those that follow each other, beyond which labels are no classes
 
 
 class Glyphs(NamedTuple):
@@ -240,10 +240,10 @@ def scatter(ax: Axes, Z: Any, labels: Any = None, *, size: float | None = None) 
     Parameters
     ----------
     Z : (n, 2) places
-    labels : (n,) numbers, fractions of more than 20 values or whole ones of more than 100, drawn in eight steps from
-        little to much; or classes of any kind that can be sorted, whose names are written at the median of their
-        points, moved apart where they would overlap. Dates are a scale where there are many. Colours repeat beyond
-        ten. Grey where a label is missing (None, NaN, NaT). None: points of one colour
+    labels : (n,) numbers of more than 20 values, or of more than 100 that follow each other as 0, 1, 2 do, drawn in
+        eight steps from little to much; or classes of any kind that can be sorted, whose names are written at the
+        median of their points, moved apart where they would overlap. Dates are a scale where there are many. Colours
+        repeat beyond ten. Grey where a label is missing (None, NaN, NaT). None: points of one colour
     size : of a point in square points of type. None: by their number
 
     Raises
@@ -291,8 +291,11 @@ def classes_of(labels: Any, count: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         names, coded[there] = np.unique(given[there], return_inverse=True)
     except TypeError:  # of several kinds
         names, coded[there] = np.unique(given[there].astype(str), return_inverse=True)
-    whole = given.dtype.kind not in "f" or bool((names == np.round(names)).all())
-    if given.dtype.kind not in "fiu" or len(names) <= (MANY if whole else LEVELS):
+    if given.dtype.kind not in "fiu":
+        return names, coded, None
+    whole = given.dtype.kind != "f" or bool((names == np.round(names)).all())
+    dense = whole and float(names[-1]) - float(names[0]) < 2 * len(names)  # as numbers of classes are, not measurements
+    if len(names) <= (MANY if dense else LEVELS):
         return names, coded, None
     edges = np.linspace(float(names[0]), float(names[-1]), 9)
     coded[there] = np.clip(np.searchsorted(edges, given[there].astype(float), side="right") - 1, 0, 7)

@@ -120,7 +120,8 @@ def samples(model: Any, n: int = 25, *, seed: int = 0, ax: Any = None) -> Axes:
     table = kind_of(model, "samples") == "table"
     made = model.sample(min(n, 8) if table else _whole("n", n, 1), seed)
     if table:
-        return _cells(model, made, [f"row {i + 1}" for i in range(min(n, 8))], ax)
+        more = f"and {n - 8} row{'s' * (n > 9)} more" if n > 8 else ""
+        return _cells(model, made, [f"row {i + 1}" for i in range(min(n, 8))], ax, more)
     glyphs = glyphs_of(model, made)
     side = np.sqrt(n)
     ax, _ = axes_for(ax, *_sides(side * 1.12, side * 1.12))

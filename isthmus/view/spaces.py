@@ -33,8 +33,9 @@ def scatter(places: Any, labels: Any = None, ax: Any = None) -> Axes:
     Parameters
     ----------
     places : (n, 2), such as ``project(codes).places``
-    labels : (n,) numbers, fractions of more than 20 values or whole ones of more than 100, drawn in eight steps; or
-        classes of any kind; dates count as numbers. Grey where a label is missing (None, NaN). None: one colour
+    labels : (n,) numbers of more than 20 values, or of more than 100 that follow each other as 0, 1, 2 do, drawn in
+        eight steps; or classes of any kind; dates count as numbers. Grey where a label is missing (None, NaN). None:
+        one colour
     ax : an Axes to draw into; None: one of a new figure
 
     Raises
