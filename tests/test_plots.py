@@ -268,6 +268,13 @@ def test_series_and_vectors_are_curves_and_reconstructions_lie_over_them(waves: 
         assert len(plots.map_2d(model, items, thumbnails=True).lines) > 5
 
 
+def test_rows_of_a_table_that_are_not_drawn_are_counted(table: tuple[Any, Any]) -> None:
+    titles = [plots.samples(table[0], n).get_title("left") for n in (8, 9, 12)]
+    assert ["more" in title for title in titles] == [False, True, True]
+    assert titles[1].startswith("and 1 row more")
+    assert titles[2].startswith("and 4 rows more")
+
+
 def test_rows_of_tables_are_cells(table: tuple[Any, Any]) -> None:
     model, frame = table
     ax = plots.reconstructions(model, frame, rows=[4])
