@@ -212,6 +212,7 @@ class Turns(Pace):
 
     def threads(self) -> int:
         self.asked = self.counts[int(self._spent) % len(self.counts)]
+        self.tried = {*getattr(self, "tried", ()), self.asked}
         return self.asked
 
     def patience(self) -> float:
@@ -243,7 +244,7 @@ def test_other_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch, narrow: in
     finally:
         torch.set_num_threads(threads)
     assert turns._spent > 10
-    assert turns.counts == [1, 2] or not narrow  # those that change bits are not used
+    assert turns.tried == {1, 2}  # and used on, unless this processor's products then come to other bits
     assert taped.history_["held_out"] == eager.history_["held_out"]
     assert all(torch.equal(found[name], tensor) for name, tensor in weights_of(eager).items())
 

@@ -69,7 +69,7 @@ GAPS = 1.5  # numbers between the least and the greatest over rows, up to which 
 LOOKED_AT = 2**14  # different numbers of a column that are looked at for one that comes twice
 MOST_DECIMALS = 6  # that a column of measurements can have: beyond, digits are what arithmetic left
 LONGEST = 32  # bytes of text that are kept
-NUMERAL = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*")
+NUMERAL = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*")  # a text that reads as one number
 
 
 def found_for(name: str, arrow: Any, kind: str | None) -> Found:

@@ -17,7 +17,7 @@ LEAST = 5.0  # seconds of steps from one trial to the next
 class Pace:
     """Which of some numbers of threads is fastest now: each takes a few steps, and now and then once more.
 
-    Threads that meet many times a step gain a third where they have a processor each, and take ten times as long where
+    Threads that meet many times a step gain a third or more with a processor each, and take ten times as long where
     another program has one of them. Which it is changes while a model learns, so it is asked, not foretold.
 
     Parameters
