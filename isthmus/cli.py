@@ -108,9 +108,8 @@ def cli() -> None:
               help="Where an array of images has its channels.  [default: found]")  # fmt: skip
 @click.option("--size", type=click.Choice(["small", "base", "large"]), help="Of the network.  [default: base]")
 @click.option("--likelihood", metavar="WORD", help="What a good reconstruction is.  [default: the format's own]")
-@click.option(
-    "--epochs", type=click.IntRange(min=1), metavar="NUMBER", help="Passes over the data.  [default: from their number]"
-)
+@click.option("--epochs", type=click.IntRange(min=1), metavar="NUMBER",
+              help="Passes over the data.  [default: by the number of items]")  # fmt: skip
 @click.option("--budget", metavar="TIME", help="Train for so long, such as 90s or 5m, in place of a number of epochs.")
 @kinds_option
 @click.option("--set", "settings", callback=assignments, multiple=True, metavar="NAME=VALUE",
