@@ -171,6 +171,12 @@ class Table(Likelihood):
             )
         return wide(params)
 
+    def places(self) -> list[tuple[int, int]]:
+        """Of each parameter of a row its element, and its level, -1 for a number's mean. Groups hold places for more
+        levels than some of their choices have."""
+        grouped = [(e, level) for width, elements in self.groups for e in elements for level in range(width)]
+        return [(e, -1) for e in self.numbers] + grouped
+
     def parts(self, params: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Means of the numbers (B, N), and of each group of choices its elements (k,) and log-chances (B, k, width)."""
         flat = self.require(params)[:, 0]

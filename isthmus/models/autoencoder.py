@@ -8,6 +8,9 @@ networks". Variants are arguments:
 - contractive: Rifai et al. 2011, "Contractive auto-encoders"
 - ordered: Rippel, Gelbart & Adams 2014, "Learning ordered representations with nested dropout"
 
+The network of a table begins as a PCA, and a linear decoder of its codes is kept good while it learns
+(``isthmus.models.beginning``), so that linear models on the codes find what they would find on those of a PCA.
+
 Shapes: B items of a batch; D... the axes of an item; K latents; P parameters an element.
 """
 
@@ -79,6 +82,7 @@ class Autoencoder(Neural):
 
     word: ClassVar[str] = "autoencoder"
     codes: ClassVar[int] = 1
+    straightness: ClassVar[float] = 4.0  # of tables (figures in dev/LOG.md)
 
     def __init__(
         self,
@@ -154,6 +158,9 @@ class Autoencoder(Neural):
         z = self._outputs(seen)  # (B, K)
         kept = network.draw_kept(len(x), moment.progress, moment.generator)
         loss = network.error(network.decode(z, kept), x, seen, kept)
+        if network.straight is not None:
+            apart = self.straightness * network.straight(z, x)
+            loss = loss + apart - apart.detach()  # leads the codes, and is no part of what items cost
         kind, weight = self._sparsity()
         if kind == "l1":
             loss = loss + weight * z.abs().sum(1)

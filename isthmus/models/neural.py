@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from isthmus import priors
 from isthmus.errors import SettingError, warn
+from isthmus.formats.layout import Lines
 from isthmus.formats.tables import TableFormat
 from isthmus.likelihoods import Likelihood, Table, likelihood_of
 from isthmus.metrics import knee
+from isthmus.models.beginning import begin
 from isthmus.models.conditional import conditional_of
 from isthmus.models.embedding import require_switch, seed_from
 from isthmus.models.telling import Telling, Told, digest_of
@@ -42,9 +44,11 @@ DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
 ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
-ROWS = 10_000  # of a table, up to which it takes twice the steps: filling holes is a task of its own (dev/LOG.md)
+ROWS = 1_000  # of a table, up to which it takes twice the steps: filling holes is a task of its own (dev/LOG.md)
 CODES = 50_000  # of which the priors of classes are fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
+MOST_LINES = 2**23  # numbers of the linear view of the rows from which a table's lines begin: 64 MiB
+LEAST_ROWS = 64  # of them, however wide
 SIDE_OF_SHIFTS = 16  # the part of the shortest side by which items are moved, where shifts is None
 
 
@@ -53,6 +57,7 @@ class Neural(Telling):
 
     codes: ClassVar[int]  # numbers that the encoder gives for each latent
     effort: ClassVar[float] = 1.0  # factor on the number of steps
+    straightness: ClassVar[float] = 0.0  # weight of what a linear decoder of a table's codes leaves over, in training
 
     ordered: bool
     likelihood: Any
@@ -141,7 +146,7 @@ class Neural(Telling):
         self.network_ = self._built(whole, likelihood, seed)
         self.latent_dim_ = whole
         self.likelihood_ = self.network_.likelihood
-        self.likelihood_.begin(self.format_.scale(stored[split(len(stored), seed)[0][:SOME]]))
+        self._begin(stored, seed)
         settings = {name: value for name, value in self._settings().items() if name not in ("checkpoint", "verbose")}
         beside = None
         if told is not None:
@@ -165,6 +170,7 @@ class Neural(Telling):
             settings=settings,
             beside=beside,
         )
+        self.network_.straight = None  # has done what it was for
         if isinstance(self.likelihood_, Table):
             self._learn_to_fill(self.likelihood_, stored, seed)
         if self.latent_dim == "auto":
@@ -173,6 +179,20 @@ class Neural(Telling):
         if told is not None and None in told and hasattr(self, "classes_"):
             some = np.arange(0, len(stored), max(len(stored) // CODES, 1))
             self.class_priors_ = self._fitted_class_priors(stored, told[None][1], some)
+
+    def _begin(self, stored: Tensor, seed: int) -> None:
+        """First values from some of the items to learn from: of what a likelihood learns, and of a table's lines."""
+        learned_from = split(len(stored), seed)[0]
+        self.likelihood_.begin(self.format_.scale(stored[learned_from[:SOME]]))
+        if not isinstance(self.format_, TableFormat) or self._plan["kind"] == "own":
+            return
+        lines = Lines(self.format_.codes_, weighed=True)
+        wanted = max(min(SOME, MOST_LINES // max(lines.width, 1)), LEAST_ROWS)
+        some = stored[learned_from[:: -(-len(learned_from) // wanted)]]
+        with reproducible(seed):
+            straight = begin(self.network_, self.format_.spec.columns, lines, self.format_.scale(some))
+        if self.straightness and not self._ordered:  # the first of nested codes are to be good alone
+            self.network_.straight = straight
 
     def _supervision(self, values: list[np.ndarray], stored: Tensor, seed: int, device: torch.device) -> Supervision:
         """What labels add: guessing one costs as much as guessing an item."""
@@ -380,8 +400,8 @@ class Neural(Telling):
 
 
 def _effort(rows: int) -> float:
-    """Factor on the steps of a table: 2 for up to ROWS rows, then less: many rows teach it by themselves."""
-    return 1 + min((ROWS / max(rows, 1)) ** 2, 1.0)
+    """Factor on the steps of a table: 2 for up to ROWS rows; of more, which teach by themselves, less, down to 1/2."""
+    return max(2 * min(ROWS / max(rows, 1), 1.0) ** (1 / 3), 0.5)
 
 
 def _is_pair(network: Any) -> bool:

@@ -45,8 +45,8 @@ def network_for(spec: Spec, latent_dim: int, n_items: int, size: str = "base", n
     - conv: patches of p a side, p = sqrt(h w) / 8 rounded up (t / 64 for series), so that the grid has about 64 cells;
       cells of W = twice the elements of a patch, a multiple of 16 between 32 and 128; 2 residual blocks each way;
       a dense layer of 256 or 4 latent_dim, whichever is more.
-    - table: H = 64 sqrt(E), E being the elements of a row, between 64 and 512, and no more than 8 sqrt(n_items) but at
-      least 32; two residual blocks each way.
+    - table: H = 40 sqrt(E), E being the elements of a row, between 64 and 512, and no more than 8 sqrt(n_items) but at
+      least 32; two residual blocks each way, and a straight line beside them.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def _table_plan(spec: Spec, latent_dim: int, n_items: int, factor: float, networ
     if network != "auto":
         raise SettingError(f"network={network!r}: tables take 'auto', 'linear', or a pair (encoder, decoder) of torch "
                            "modules")  # fmt: skip
-    width = max(min(max(64 * math.sqrt(spec.size), 64), 512, 8 * math.sqrt(n_items)), 32) * factor
-    return {"kind": "table", "width": max(_round_to(width, 8), latent_dim), "blocks": 2}
+    width = max(min(max(40 * math.sqrt(spec.size), 64), 512, 8 * math.sqrt(n_items)), 32) * factor
+    return {"kind": "table", "width": max(_round_to(width, 8), latent_dim), "blocks": 2, "line": True}
 
 
 def _conv_plan(channels: int, sides: tuple[int, ...], latent_dim: int, factor: float) -> Plan:
@@ -107,7 +107,7 @@ def _conv_plan(channels: int, sides: tuple[int, ...], latent_dim: int, factor: f
 def encoder_of(plan: Plan, spec: Spec, outputs: int) -> nn.Module:
     """(B, D...) scaled -> (B, outputs)."""
     if plan["kind"] == "table":
-        return TableEncoder(spec.columns, plan["width"], plan["blocks"], outputs)
+        return TableEncoder(spec.columns, plan["width"], plan["blocks"], outputs, plan.get("line", False))
     if plan["kind"] == "mlp":
         return MLPEncoder(spec.shape, plan["widths"], outputs)
     return ConvEncoder(spec.shape, plan["patch"], plan["width"], plan["blocks"], plan["hidden"], outputs)
@@ -117,7 +117,7 @@ def decoder_of(plan: Plan, spec: Spec, inputs: int, outputs: tuple[int, ...]) ->
     """(B, inputs) -> (B, P, D...); ``outputs`` is (P, D...)."""
     n_params = outputs[0]
     if plan["kind"] == "table":
-        return TableDecoder(inputs, plan["width"], plan["blocks"], outputs[1])
+        return TableDecoder(inputs, plan["width"], plan["blocks"], outputs[1], plan.get("line", False))
     if plan["kind"] == "mlp":
         return MLPDecoder(inputs, plan["widths"], spec.shape, n_params)
     return ConvDecoder(inputs, plan["patch"], plan["width"], plan["blocks"], plan["hidden"], spec.shape, n_params)

@@ -32,9 +32,12 @@ class Coder(nn.Module):
     likelihood : of an item given the decoder's output
     latent_dim : K
     heads : where labels are learned, what tells them from codes; there only then
+    straight : while the codes of a table are learned, (B, K) codes and (B, E) rows to (B,), what straight lines from
+        the codes leave over; else None
     """
 
     heads: Heads
+    straight: nn.Module | None
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
         super().__init__()
@@ -42,6 +45,7 @@ class Coder(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.latent_dim = latent_dim
+        self.straight = None
 
     @classmethod
     def of(

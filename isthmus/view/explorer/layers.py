@@ -100,7 +100,8 @@ def _of(module: Any) -> list[Layer]:
     if isinstance(module, TableDecoder):
         blocks = [{"op": "residual", "body": [{"op": "silu"}, *_of(block.one), {"op": "silu"}, *_of(block.two)]}
                   for block in module.blocks]  # fmt: skip
-        return [*_of(module.first), *blocks, *_of(module.last)]
+        layers = [*_of(module.first), *blocks, *_of(module.last)]
+        return _with_line(layers) if module.line else layers
     if isinstance(module, ConvDecoder):
         *grid, _ = module.grid
         layers = _of(module.out_of_code)
@@ -115,6 +116,20 @@ def _of(module: Any) -> list[Layer]:
         shuffle = {"op": "unshuffle_out", "patch": module.patch, "grid": grid, "sides": list(module.sides)}
         return [*layers, last, shuffle | {"planes": planes}]
     raise NotSupported(f"its decoder has a layer that the page does not know, {type(module).__name__}")
+
+
+def _with_line(layers: list[Layer]) -> list[Layer]:
+    """The layers of a table's decoder, with the code beside the units of the blocks: the last one takes both."""
+    first, *blocks, last = layers
+    inputs = first["in"]
+    weight = np.concatenate([first["weight"], np.eye(inputs, dtype=np.float32)])
+    made = [_linear(weight, np.pad(first["bias"], (0, inputs)))]
+    for block in blocks:
+        act, one, _, two = block["body"]
+        reads = _linear(np.pad(one["weight"], ((0, 0), (0, inputs))), one["bias"])
+        writes = _linear(np.pad(two["weight"], ((0, inputs), (0, 0))), np.pad(two["bias"], (0, inputs)))
+        made.append({"op": "residual", "body": [act, reads, act, writes]})
+    return [*made, last]
 
 
 def _linear(weight: np.ndarray, bias: np.ndarray | None) -> Layer:
