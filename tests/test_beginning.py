@@ -175,6 +175,18 @@ def test_the_loss_that_is_told_is_that_of_the_items(monkeypatch: pytest.MonkeyPa
     assert_allclose(told[1][1], told[0][1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("settings", [{"labels": True}, {"ordered": True}])
+def test_where_something_else_leads_the_code_straight_lines_do_not(
+    settings: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, codes = mixed(), []
+    labels = np.arange(len(frame)) % 2 if settings.pop("labels", False) else None
+    for weight in (0.0, 4.0):
+        monkeypatch.setattr(Autoencoder, "straightness", weight)
+        codes.append(Autoencoder(2, epochs=2, verbose=False, **settings).fit(frame, labels).encode(frame))
+    assert_array_equal(*codes)
+
+
 def test_straight_lines_keep_in_the_code_what_lines_can_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     """By linear regression on the codes: variance of the view that is explained."""
     explained = []

@@ -146,10 +146,10 @@ def _of_codes(columns: Sequence[Column], lines: Lines, found: _Components) -> tu
 
 
 def _components(lines: Tensor, most: int) -> _Components:
-    """Of rows (n, F) float64, NaN in holes, in whose place the mean is taken. On one thread: the bits of a product
-    depend on how many there are."""
+    """Of rows (n, F) float64, which are written over, NaN in holes, in whose place the mean is taken. On one thread:
+    the bits of a product depend on how many there are."""
     mean = torch.nan_to_num(lines.nanmean(0))
-    apart = torch.nan_to_num(lines - mean)
+    apart = lines.sub_(mean).nan_to_num_()
     allowed = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

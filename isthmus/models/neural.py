@@ -44,10 +44,10 @@ DEFAULT_LATENTS = 16  # a map needs 2, a small picture some 10 to 30
 MOST_LATENTS = 64  # where latent_dim="auto" begins
 ASKED = 1_000  # rows, repeated where there are fewer, that are asked about hidden cells
 HIDDEN = 0.2  # share of the cells that are hidden to see how well they are filled
-ROWS = 1_000  # of a table, up to which it takes twice the steps: filling holes is a task of its own (dev/LOG.md)
+ROWS = 3_000  # of a table, up to which it takes twice the steps: filling holes is a task of its own (dev/LOG.md)
 CODES = 50_000  # of which the priors of classes are fitted, from all over the items
 SOME = 5_000  # items from which a likelihood takes its first values
-MOST_LINES = 2**23  # numbers of the linear view of the rows from which a table's lines begin: 64 MiB
+MOST_LINES = 2**22  # numbers of the linear view of the rows from which a table's lines begin: 32 MiB
 LEAST_ROWS = 64  # of them, however wide
 SIDE_OF_SHIFTS = 16  # the part of the shortest side by which items are moved, where shifts is None
 
@@ -146,7 +146,9 @@ class Neural(Telling):
         self.network_ = self._built(whole, likelihood, seed)
         self.latent_dim_ = whole
         self.likelihood_ = self.network_.likelihood
-        self._begin(stored, seed)
+        straight = self._begin(stored, seed)
+        if self.straightness and told is None and not self._ordered:  # labels, or nested codes, lead the code elsewhere
+            self.network_.straight = straight
         settings = {name: value for name, value in self._settings().items() if name not in ("checkpoint", "verbose")}
         beside = None
         if told is not None:
@@ -180,19 +182,18 @@ class Neural(Telling):
             some = np.arange(0, len(stored), max(len(stored) // CODES, 1))
             self.class_priors_ = self._fitted_class_priors(stored, told[None][1], some)
 
-    def _begin(self, stored: Tensor, seed: int) -> None:
-        """First values from some of the items to learn from: of what a likelihood learns, and of a table's lines."""
+    def _begin(self, stored: Tensor, seed: int) -> nn.Module | None:
+        """First values from some of the items to learn from: of what a likelihood learns, and of a table's lines; of
+        these the linear decoder."""
         learned_from = split(len(stored), seed)[0]
         self.likelihood_.begin(self.format_.scale(stored[learned_from[:SOME]]))
         if not isinstance(self.format_, TableFormat) or self._plan["kind"] == "own":
-            return
+            return None
         lines = Lines(self.format_.codes_, weighed=True)
         wanted = max(min(SOME, MOST_LINES // max(lines.width, 1)), LEAST_ROWS)
         some = stored[learned_from[:: -(-len(learned_from) // wanted)]]
         with reproducible(seed):
-            straight = begin(self.network_, self.format_.spec.columns, lines, self.format_.scale(some))
-        if self.straightness and not self._ordered:  # the first of nested codes are to be good alone
-            self.network_.straight = straight
+            return begin(self.network_, self.format_.spec.columns, lines, self.format_.scale(some))
 
     def _supervision(self, values: list[np.ndarray], stored: Tensor, seed: int, device: torch.device) -> Supervision:
         """What labels add: guessing one costs as much as guessing an item."""
@@ -401,7 +402,7 @@ class Neural(Telling):
 
 def _effort(rows: int) -> float:
     """Factor on the steps of a table: 2 for up to ROWS rows; of more, which teach by themselves, less, down to 1/2."""
-    return max(2 * min(ROWS / max(rows, 1), 1.0) ** (1 / 3), 0.5)
+    return max(2 * min(ROWS / max(rows, 1), 1.0) ** 0.5, 0.5)
 
 
 def _is_pair(network: Any) -> bool:
