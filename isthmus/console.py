@@ -319,6 +319,9 @@ def codes_of(path: str, key: str | None, latents: int) -> Any:
     path = kept_input("CODES") if path == "-" else path
     if key is None and is_table(path) and not numbers_without_names(path):
         source, names = source_of(path), [f"z{j}" for j in range(latents)]
+        if {*names, f"z{latents}"} <= set(source.schema.names):
+            raise DataError(f"{path}: has a column z{latents}, and this model's codes end at z{latents - 1}: they are "
+                            "those of another model. Give what `isthmus encode` wrote with this one")  # fmt: skip
         if set(names) <= set(source.schema.names):
             batches = [np.stack([column.to_numpy(zero_copy_only=False) for column in batch.columns], axis=1)
                        for batch in source.batches(names)]  # fmt: skip

@@ -199,6 +199,15 @@ def test_codes_with_columns_beside_them_and_back(run: Run, here: Path, name: str
     assert list(found) == list(table())
 
 
+def test_codes_of_a_model_with_more_latents_are_refused(run: Run, here: Path) -> None:
+    pd.DataFrame(np.zeros((3, 3)), columns=["z0", "z1", "z2"]).to_parquet("other.parquet")
+    done = run("decode", here / "m.isthmus", "other.parquet", "-o", "back.csv")
+    assert done.code
+    assert "has a column z2" in done.err
+    assert "another model" in done.err
+    assert not Path("back.csv").exists()
+
+
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes in pieces of 50 rows, and files of 100."""
