@@ -237,6 +237,16 @@ def test_the_stored_view_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
     assert_array_equal(there[:], here)
 
 
+@pytest.mark.parametrize("scale", [1e-140, 1e-155, 1e-200, 1e-300])
+def test_numbers_whose_squares_vanish_come_back(scale: float) -> None:
+    x = np.random.default_rng(0).normal(size=200)
+    frame = pd.DataFrame({"x": x * scale, "y": x, "c": ["a", "b"] * 100})
+    back = PCA(2).fit(frame).reconstruct(frame)
+    assert np.corrcoef(back["x"] / scale, x)[0, 1] > 0.99
+    form = TableFormat().fit(frame)
+    np.testing.assert_array_equal(form.from_tensor(form.to_tensor(frame))["x"], frame["x"])
+
+
 def test_levels_beyond_the_bound_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "MOST_LEVELS", 30)
     values = [f"l{i % 15}" for i in range(300)] + [f"r{i}" for i in range(100)] * 2

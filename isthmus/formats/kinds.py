@@ -63,6 +63,7 @@ DIGEST = 500  # centroids of a t-digest: quantiles within some thousandths
 SPIKE = 0.2  # share of the rows from which one value of a number is a choice of its own
 FEW = 20  # different values below which a number has no spike: its values are all frequent
 HEAVY = 1.5  # deviation over the deviation of the middle nine tenths from which tails are heavy; 1.0 for a normal
+NARROW = 1e-150  # deviations whose squares 64-bit floats do not hold
 FARTHEST = 20.0  # deviations of the middle nine tenths at which one value alone makes the tails heavy
 FEWEST = 50  # rows from which a column can be an identifier
 GAPS = 1.5  # numbers between the least and the greatest over rows, up to which different numbers count the rows
@@ -271,6 +272,9 @@ class Numbers(Found):
         bent = np.arcsinh((grid - centre) / spread) if heavy else grid
         mean, deviation = (float(bent.mean()), float(bent.std())) if heavy or spike is not None else (
             self.mean, math.sqrt(self.squares / self.count))  # fmt: skip
+        if not heavy and deviation < NARROW:  # squares of such numbers are zeros, or have lost their digits
+            reach = (self.high - self.low) or 1.0
+            deviation = float((grid / reach).std()) * reach
         if deviation <= 4 * np.spacing(abs(mean)):  # what is left, beside the spike perhaps, is one value
             deviation = max(abs(mean), 1.0)
         edges = np.unique(((np.quantile(bent, np.linspace(0, 1, BINS + 1)) - mean) / deviation).astype(np.float32))
