@@ -1,7 +1,7 @@
 """A model beside its baselines, and models beside each other, on held-out items.
 
-What is always beside a model: the mean item, PCA of the same size, and the same network before training. A model that
-does not beat PCA is reported as such.
+What is always beside a model: the mean item, PCA of the same size, and the same network as drawn at random. A model
+that does not beat PCA is reported as such.
 
 Shapes: n items; D... the axes of an item in its tensor view; K latents.
 """
@@ -132,7 +132,7 @@ def _aligned(cells: list[list[str]], left: int) -> list[str]:
 
 
 def evaluate(model: Embedding, X: Any, y: Any = None, *, train: Any = None) -> Report:
-    """One model beside the mean, PCA of the same size, and itself before training.
+    """One model beside the mean, PCA of the same size, and its network as drawn at random.
 
     Parameters
     ----------

@@ -326,7 +326,7 @@ class Neural(Telling):
         return network
 
     def untrained(self) -> Self:
-        """The same model with the weights that training began from another seed with: a baseline for any claim."""
+        """The same model with weights drawn at random, from another seed, and no PCA in them: a baseline."""
         bare = copy.deepcopy(self)
         likelihood = self._chosen_likelihood()
         bare.network_ = self._built(self.network_.latent_dim, likelihood, seed_from(None) + 1).to(self._device).eval()

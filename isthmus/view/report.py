@@ -301,7 +301,7 @@ class _Writer:
             lines.append(line)
         head = ["", *(HEADINGS[key][0] for key in shown)]
         if self.beside_pca:
-            title = "The model beside the best straight lines, itself before training, and the mean."
+            title = "The model beside the best straight lines, its network as drawn at random, and the mean."
             read = ("Compare the bars: the shorter the first one is beside PCA’s, the more the model has found that no "
                     "straight line can say.")  # fmt: skip
         else:
